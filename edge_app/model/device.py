@@ -1,0 +1,127 @@
+"""Compile role graphs for an inference device; run them without copies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import properties
+import openvino.properties.hint as hints
+from numpy.typing import NDArray
+
+from edge_app.errors import BundleError, DeviceError
+from edge_app.model.bundle import Bundle
+from edge_app.model.manifest import Role
+
+log = logging.getLogger(__name__)
+
+AUTO_ORDER = ("GPU", "CPU")  # the iGPU first: it leaves the cores to the camera and the display
+
+
+def candidates(requested: str, available: Sequence[str]) -> list[str]:
+    """Devices to try, best first; the CPU is always the last resort.
+
+    Args:
+        requested: "AUTO", "GPU", "GPU.1", "CPU", ...
+        available: what OpenVINO found on this machine.
+    """
+    wanted = AUTO_ORDER if requested == "AUTO" else (requested,)
+    present = [name for name in wanted if any(device == name or device.startswith(f"{name}.") for device in available)]
+    return list(dict.fromkeys([*present, "CPU"]))
+
+
+class Graph:
+    """One compiled role with one inference request, reused: nothing is allocated a call.
+
+    Outputs are views of the request's own memory. They hold until the next `run` of this graph; copy what must live longer.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel, role: Role, device: str) -> None:
+        self.role = role
+        self.device = device
+        self.output_names = [port.get_any_name() for port in compiled.outputs]
+        self.input_names = [port.get_any_name() for port in compiled.inputs]
+        self._request = compiled.create_infer_request()
+        self._bound: dict[str, Any] = {}  # keeps bound arrays alive: OpenVINO holds only their address
+
+    def bind(self, inputs: Mapping[str, Any]) -> None:
+        """Bind arrays or tensors to inputs until they are bound anew; their memory is shared, not copied."""
+        for name, value in inputs.items():
+            tensor = value if isinstance(value, ov.Tensor) else ov.Tensor(value, shared_memory=True)
+            self._request.set_tensor(name, tensor)
+            self._bound[name] = value
+
+    def run(self, inputs: Mapping[str, Any]) -> None:
+        """Bind `inputs` and infer. Raises DeviceError when the device fails."""
+        self.bind(inputs)
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise DeviceError(
+                f"The {self.role} graph failed on {self.device}: {error}; the next device will be tried."
+            ) from error
+
+    def tensor(self, name: str) -> ov.Tensor:
+        """An output as a tensor that another graph can take as input without a copy."""
+        return self._request.get_tensor(name)
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        """An output as a NumPy view."""
+        view: NDArray[np.float32] = self._request.get_tensor(name).data
+        return view
+
+
+class Compiler:
+    """Compiles the roles of bundles for one device, with one OpenVINO core and one set of properties."""
+
+    def __init__(self, device: str, *, threads: int = 0, cache_dir: Path | None = None) -> None:
+        """Choose properties for `device`.
+
+        Args:
+            device: one OpenVINO device name.
+            threads: CPU threads; 0 lets OpenVINO decide.
+            cache_dir: folder of compiled graphs, which shortens later starts; None compiles anew each time.
+        """
+        self.device = device
+        self._core = ov.Core()
+        self._properties: dict[str, Any] = {
+            hints.performance_mode(): hints.PerformanceMode.LATENCY,
+            properties.num_streams(): 1,
+        }
+        if device == "CPU":
+            # Without this a CPU with BF16 units rounds activations to 8 bits of mantissa, and FP32 bundles would no
+            # longer give the reference's tokens. The INT8 parts of a graph are not affected.
+            self._properties[hints.inference_precision()] = ov.Type.f32
+            if threads:
+                self._properties[properties.inference_num_threads()] = threads
+        if cache_dir is not None:
+            self._properties[properties.cache_dir()] = str(cache_dir)
+
+    def compile(self, bundle: Bundle, role: Role) -> Graph:
+        """Read and compile one role of a verified bundle.
+
+        Raises:
+            BundleError: the bundle lacks the role.
+            DeviceError: OpenVINO cannot read or compile it on this device.
+        """
+        path = bundle.role_path(role)
+        try:
+            compiled = self._core.compile_model(str(path), self.device, self._properties)
+        except RuntimeError as error:
+            raise DeviceError(f"OpenVINO cannot compile {path} for {self.device}: {error}") from error
+        return Graph(compiled, role, self.device)
+
+
+def check_inputs(graph: Graph, expected: Sequence[str]) -> None:
+    """Raise BundleError unless the graph's inputs are exactly `expected`: the manifest must fit the IR."""
+    if set(graph.input_names) != set(expected):
+        surplus = sorted(set(graph.input_names) - set(expected))
+        missing = sorted(set(expected) - set(graph.input_names))
+        raise BundleError(
+            f"The {graph.role} graph does not fit its manifest: it lacks the inputs {missing} and has {surplus} besides; "
+            "export the bundle again."
+        )

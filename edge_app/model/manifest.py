@@ -1,0 +1,155 @@
+"""`manifest.json`: what a bundle says of itself. Written by the export, read and checked by the runtime.
+
+The runtime knows *roles* (vision, caption_memory, question_memory, question_encoder, decoder), never model
+families: everything it needs to know of a model stands here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+FORMAT_VERSION = 1
+
+Task = Literal["caption", "vqa"]
+Precision = Literal["fp32", "fp16", "int8"]
+Role = Literal["vision", "caption_memory", "question_memory", "question_encoder", "decoder"]
+
+# A plain file name: no folder, no "..", nothing hidden.
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Triple = tuple[float, float, float]
+
+ROLES_OF_TASK: dict[Task, tuple[Role, ...]] = {
+    "caption": ("vision", "caption_memory", "decoder"),
+    "vqa": ("vision", "question_memory", "question_encoder", "decoder"),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class Source(_Part):
+    """Where the weights come from."""
+
+    checkpoint: str = Field(description="hub id, or the name of the folder that was exported")
+    revision: str | None = Field(default=None, description="hub commit, where there is one")
+    licence: str | None = Field(default=None, description="as the checkpoint's model card states it")
+    model_class: str = Field(description="transformers class that was loaded")
+
+
+class ImageSpec(_Part):
+    """How a picture becomes the `pixels` tensor [1, 3, height_px, width_px]."""
+
+    height_px: int = Field(gt=0, le=4096)
+    width_px: int = Field(gt=0, le=4096)
+    mean: Triple = Field(description="per channel, RGB, of values in 0..1")
+    std: Triple
+    resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    prefix_positions: int = Field(ge=0, description="image states before the patches (the class token)")
+    patch_rows: int = Field(gt=0)
+    patch_columns: int = Field(gt=0)
+
+    @property
+    def positions(self) -> int:
+        """Number N of image states: prefix + rows x columns (BLIP at 384 px: 1 + 24 x 24 = 577)."""
+        return self.prefix_positions + self.patch_rows * self.patch_columns
+
+
+class Tokens(_Part):
+    """Special token ids."""
+
+    start: int = Field(ge=0, description="first token of every decoded sequence")
+    end: int = Field(ge=0)
+    pad: int = Field(ge=0)
+    question_start: int = Field(ge=0, description="replaces the first token of a question")
+    yes: int | None = Field(default=None, description="the single token of the word 'yes', if there is one")
+    no: int | None = None
+
+
+class Generation(_Part):
+    """Defaults of one task; the meaning of each is that of transformers' GenerationConfig."""
+
+    beams: int = Field(default=1, ge=1, le=16)
+    max_new_tokens: int = Field(default=20, ge=1, le=256)
+    min_new_tokens: int = Field(default=0, ge=0, le=256)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    prompt: str = Field(default="", description="caption prompt; it is removed from the text")
+
+
+class TextSpec(_Part):
+    """What the decoder and the question side take."""
+
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    head_size: int = Field(gt=0)
+    vocabulary: int = Field(gt=0)
+    max_positions: int = Field(gt=0)
+    max_question_tokens: int = Field(gt=2, description="including the start and end token")
+    question_layers: int = Field(default=0, ge=0)
+    question_heads: int = Field(default=0, ge=0)
+    clean_question: bool = Field(description="lower case and strip punctuation as BLIP's VQA data loader does")
+
+
+class File(_Part):
+    """One file of the bundle."""
+
+    name: FileName
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class RoleFiles(_Part):
+    """The OpenVINO IR of one role."""
+
+    xml: File
+    bin: File
+    precision: Precision
+
+
+class GoldenText(_Part):
+    """What one task gave on the golden picture when the bundle was made (on the CPU)."""
+
+    question: str | None = None
+    token_ids: tuple[int, ...] = Field(min_length=2)
+    # For each decoded position the best token ids and their logits, best first.
+    top_ids: tuple[tuple[int, ...], ...]
+    top_logits: tuple[tuple[float, ...], ...]
+    # Standard deviation of the logits over the vocabulary: the unit of `tolerance`.
+    logit_std: float = Field(gt=0)
+
+
+class Golden(_Part):
+    """The golden sample: run at each start, compared with what the export recorded."""
+
+    tolerance: float = Field(gt=0, description="largest logit difference, in units of logit_std")
+    texts: dict[Task, GoldenText]
+
+
+class Manifest(_Part):
+    """The whole of `manifest.json`."""
+
+    format_version: Literal[1]
+    name: FileName
+    family: str
+    precision: Precision
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    created: str = Field(description="UTC, RFC 3339")
+    source: Source
+    image: ImageSpec
+    tokens: Tokens
+    text: TextSpec
+    generation: dict[Task, Generation]
+    roles: dict[Role, RoleFiles]
+    tokenizer: File
+    golden: Golden | None = None
+    quality: dict[str, float | int | str] = Field(default_factory=dict, description="figures the export measured")
+    tools: dict[str, str] = Field(description="versions of what made the bundle")
+
+    def files(self) -> tuple[File, ...]:
+        """Every file of the bundle but the manifest itself."""
+        return (self.tokenizer, *(part for role in self.roles.values() for part in (role.xml, role.bin)))

@@ -1,0 +1,313 @@
+"""A vision-language model: encode a frame once, then caption it and answer questions about it.
+
+A plain object without processes, MQTT or cameras: the worker, the command line, the tests and the export's parity check call it alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from edge_app.errors import BadRequestError
+from edge_app.model.bundle import Bundle
+from edge_app.model.decoder import Decoder
+from edge_app.model.decoding import Decoded, decode, rank
+from edge_app.model.device import Compiler, Graph
+from edge_app.model.image import to_pixels
+from edge_app.model.kv_cache import MASKED, KvCache, memory_names
+from edge_app.model.manifest import ROLES_OF_TASK, Generation, Role
+from edge_app.model.text import TextCodec
+
+MAX_CHOICES = 128  # BLIP re-ranks its 128 best answers in full
+
+# A rectangle (left, top, right, bottom) in fractions 0..1 of the frame.
+Region = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Text:
+    """What the model said.
+
+    Attributes:
+        text: decoded, prompt removed.
+        token_ids: prompt, text and end token.
+        confidence: mean probability of the decoded tokens, or the share of the winning choice; 0..1.
+        p_yes: P(yes) / (P(yes) + P(no)) at the first answer token; None for captions.
+        yes_no_mass: P(yes) + P(no): near 0 when the question is not a yes/no question.
+        tokens: decoded tokens, end token included.
+        timing_ms: image, vision, question, decode, total.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    confidence: float
+    p_yes: float | None
+    yes_no_mass: float | None
+    tokens: int
+    timing_ms: dict[str, float]
+
+
+@dataclass
+class Encoding:
+    """One encoded frame. It lives in the vision graph's own memory, so it holds until the next `encode`."""
+
+    states: ov.Tensor  # [1, N, C]
+    timing_ms: dict[str, float]
+    serial: int
+    memories: dict[Role, dict[str, ov.Tensor]] = field(default_factory=dict)
+
+
+class VisionLanguageModel:
+    """The graphs of one bundle on one device."""
+
+    def __init__(self, bundle: Bundle, *, device: str = "CPU", threads: int = 0, cache_dir: Path | None = None) -> None:
+        """Compile all roles the bundle's tasks need.
+
+        Raises:
+            BundleError: the IR does not fit the manifest.
+            DeviceError: the device cannot compile the model.
+        """
+        self.bundle = bundle
+        self.manifest = bundle.manifest
+        self.device = device
+        self.codec = TextCodec(bundle)
+        compiler = Compiler(device, threads=threads, cache_dir=cache_dir)
+        roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
+        self._graphs: dict[Role, Graph] = {role: compiler.compile(bundle, role) for role in roles}
+        self._decoder = Decoder(self._graphs["decoder"], self.manifest.text)
+        self._serial = 0
+        self._everywhere = np.zeros((1, 1, 1, self.manifest.image.positions), np.float32)
+
+    def encode(self, image: NDArray[np.uint8]) -> Encoding:
+        """Encode a frame [H, W, 3] BGR; the previous Encoding of this object becomes invalid.
+
+        Raises:
+            BadRequestError: not an image.
+            DeviceError: the device failed.
+        """
+        started = time.perf_counter()
+        pixels = to_pixels(image, self.manifest.image)
+        resized = time.perf_counter()
+        return self._encode_pixels(pixels, image_ms=(resized - started) * 1000)
+
+    def encode_pixels(self, pixels: NDArray[np.float32]) -> Encoding:
+        """Encode a ready `pixels` tensor [1, 3, H, W]."""
+        return self._encode_pixels(pixels, image_ms=0.0)
+
+    def _encode_pixels(self, pixels: NDArray[np.float32], *, image_ms: float) -> Encoding:
+        started = time.perf_counter()
+        vision = self._graphs["vision"]
+        vision.run({"pixels": pixels})
+        self._serial += 1
+        timing = {"image": image_ms, "vision": (time.perf_counter() - started) * 1000}
+        return Encoding(vision.tensor("image_states"), timing, self._serial)
+
+    def caption(
+        self,
+        encoding: Encoding,
+        *,
+        prompt: str | None = None,
+        region: Region | None = None,
+        options: Generation | None = None,
+    ) -> Text:
+        """Describe an encoded frame.
+
+        Args:
+            encoding: the newest of this object.
+            prompt: words the caption begins with; None takes the bundle's default.
+            region: describe only this part of the frame (leaks a little: image states are mixed globally).
+            options: decoding options; None takes the bundle's default.
+
+        Raises:
+            BadRequestError: the prompt is too long.
+            BundleError: the bundle has no caption task.
+            DeviceError: the device failed.
+        """
+        self.bundle.require("caption")
+        options = options or self.manifest.generation["caption"]
+        prompt_ids = self.codec.prompt_ids(options.prompt if prompt is None else prompt)
+        started = time.perf_counter()
+        memory = self._memory("caption_memory", encoding)
+        decoded = self._decode(memory, self._image_mask(region), prompt_ids, options)
+        words = decoded.token_ids[len(prompt_ids) :]
+        return self._text(decoded, words, encoding, started, question_ms=0.0)
+
+    def answer(
+        self,
+        encoding: Encoding,
+        question: str,
+        *,
+        choices: Sequence[str] | None = None,
+        region: Region | None = None,
+        options: Generation | None = None,
+    ) -> Text:
+        """Answer a question about an encoded frame, freely or by the best of `choices`.
+
+        Raises:
+            BadRequestError: empty or too long a question, a region without area, unusable choices.
+            BundleError: the bundle has no vqa task.
+            DeviceError: the device failed.
+        """
+        self.bundle.require("vqa")
+        options = options or self.manifest.generation["vqa"]
+        question_ids = self.codec.question_ids(question)
+        choice_ids = self._choice_ids(choices)
+        started = time.perf_counter()
+        memory, mask = self._ask(encoding, [question_ids], region)
+        asked_ms = (time.perf_counter() - started) * 1000
+        start = [self.manifest.tokens.start]
+        decoded = self._decode(memory, mask, start, options if choices is None else _first_token(options))
+        if choices is not None:
+            decoded, share = self._rank(memory, mask, choice_ids, decoded)
+            text = self._text(decoded, decoded.token_ids[1:], encoding, started, question_ms=asked_ms, yes_no=True)
+            best = next(c for c, ids in zip(choices, choice_ids, strict=True) if decoded.token_ids[1:] == tuple(ids))
+            return Text(**{**vars(text), "text": best, "confidence": share})
+        return self._text(decoded, decoded.token_ids[1:], encoding, started, question_ms=asked_ms, yes_no=True)
+
+    def check(
+        self, task: str, pixels: NDArray[np.float32], question: str | None, token_ids: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Logits [T, V] after each of `token_ids` in one pass (no decisions of our own): the golden sample's measure."""
+        encoding = self.encode_pixels(pixels)
+        if task == "caption":
+            memory, mask = self._memory("caption_memory", encoding), self._everywhere
+        else:
+            memory, mask = self._ask(encoding, [self.codec.question_ids(question or "")], None)
+        self._decoder.begin(self._cache(memory, mask, batch=1, capacity=len(token_ids)))
+        return self._decoder.forward(np.array([token_ids], np.int64))[0].copy()
+
+    def _memory(self, role: Role, encoding: Encoding) -> dict[str, ov.Tensor]:
+        """Keys and values of the image for captions or questions: computed once an encoding."""
+        if encoding.serial != self._serial:
+            raise ValueError("this Encoding was overwritten by a later encode(); encode the frame again")
+        if role not in encoding.memories:
+            graph = self._graphs[role]
+            graph.run({"image_states": encoding.states})
+            encoding.memories[role] = {name: graph.tensor(name) for name in graph.output_names}
+        return encoding.memories[role]
+
+    def _ask(
+        self, encoding: Encoding, questions: Sequence[Sequence[int]], region: Region | None
+    ) -> tuple[dict[str, ov.Tensor], NDArray[np.float32]]:
+        """Questions [B][T] -> the decoder's memory [B, heads, T, D] a layer, and its mask [B, 1, 1, T].
+
+        Shorter questions are padded and masked, so that a batch answers each as if it were alone.
+        """
+        width = max(map(len, questions))
+        tokens = np.full((len(questions), width), self.manifest.tokens.pad, np.int64)
+        mask = np.full((len(questions), 1, 1, width), MASKED, np.float32)
+        for row, ids in enumerate(questions):
+            tokens[row, : len(ids)] = ids
+            mask[row, ..., : len(ids)] = 0
+        image = self._memory("question_memory", encoding)
+        graph = self._graphs["question_encoder"]
+        graph.run({"tokens": tokens, "token_mask": mask, "image_mask": self._image_mask(region), **image})
+        return {name: graph.tensor(name) for name in graph.output_names}, mask
+
+    def _decode(
+        self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], prompt: Sequence[int], options: Generation
+    ) -> Decoded:
+        capacity = len(prompt) + options.max_new_tokens
+        if capacity > self._decoder.max_positions:
+            raise BadRequestError(
+                f"{capacity} tokens are asked for, this model has {self._decoder.max_positions} positions; "
+                "ask for a shorter text."
+            )
+        self._decoder.begin(self._cache(memory, mask, batch=options.beams, capacity=capacity))
+        tokens = self.manifest.tokens
+        prompts = np.array([prompt], np.int64)
+        return decode(self._decoder, prompts, options, end=tokens.end, pad=tokens.pad)[0]
+
+    def _rank(
+        self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], choices: Sequence[Sequence[int]], first: Decoded
+    ) -> tuple[Decoded, float]:
+        """The best choice as a Decoded, and its share of the probability of all choices."""
+        self._decoder.begin(self._cache(memory, mask, batch=len(choices), capacity=max(map(len, choices))))
+        tokens = self.manifest.tokens
+        scores = rank(self._decoder, tokens.start, choices, pad=tokens.pad)
+        shares = np.exp(scores - scores.max())
+        best = int(scores.argmax())
+        winner = Decoded((tokens.start, *choices[best]), first.probabilities, first.first_logits)
+        return winner, float(shares[best] / shares.sum())
+
+    def _cache(self, memory: dict[str, Any], mask: NDArray[np.float32], *, batch: int, capacity: int) -> KvCache:
+        text = self.manifest.text
+        return KvCache(
+            layers=text.layers,
+            heads=text.heads,
+            head_size=text.head_size,
+            batch=batch,
+            capacity=capacity,
+            memory={name: memory[name] for name in memory_names(text.layers)},
+            memory_mask=mask,
+        )
+
+    def _choice_ids(self, choices: Sequence[str] | None) -> list[list[int]]:
+        if choices is None:
+            return []
+        if not 1 <= len(choices) <= MAX_CHOICES:
+            raise BadRequestError(f"A question takes 1 to {MAX_CHOICES} choices, not {len(choices)}.")
+        return [self.codec.answer_ids(choice) for choice in choices]
+
+    def _image_mask(self, region: Region | None) -> NDArray[np.float32]:
+        """Additive mask [1, 1, 1, N] over the image positions: 0 inside the region and for the class token."""
+        if region is None:
+            return self._everywhere
+        left, top, right, bottom = region
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise BadRequestError(f"The region {list(region)} is not left < right and top < bottom within 0..1.")
+        spec = self.manifest.image
+        rows = (np.arange(spec.patch_rows)[:, None] + np.array([0, 1])) / spec.patch_rows  # [rows, (from, to)]
+        columns = (np.arange(spec.patch_columns)[:, None] + np.array([0, 1])) / spec.patch_columns
+        row_in = (rows[:, 1] > top) & (rows[:, 0] < bottom)  # the patch overlaps the region
+        column_in = (columns[:, 1] > left) & (columns[:, 0] < right)
+        inside = np.concatenate([np.ones(spec.prefix_positions, bool), np.outer(row_in, column_in).ravel()])
+        return np.where(inside, np.float32(0), MASKED).reshape(1, 1, 1, -1)
+
+    def _text(
+        self,
+        decoded: Decoded,
+        words: Sequence[int],
+        encoding: Encoding,
+        started: float,
+        *,
+        question_ms: float,
+        yes_no: bool = False,
+    ) -> Text:
+        spent_ms = (time.perf_counter() - started) * 1000
+        timing = {**encoding.timing_ms, "question": question_ms, "decode": spent_ms - question_ms}
+        timing["total"] = sum(timing.values())
+        p_yes, mass = self._yes_no(decoded) if yes_no else (None, None)
+        return Text(
+            self.codec.decode(words),
+            decoded.token_ids,
+            decoded.confidence,
+            p_yes,
+            mass,
+            len(decoded.probabilities),
+            {stage: round(value, 3) for stage, value in timing.items()},
+        )
+
+    def _yes_no(self, decoded: Decoded) -> tuple[float | None, float | None]:
+        """Normalised P(yes) and P(yes) + P(no) at the first answer token, from the raw logits."""
+        yes, no = self.manifest.tokens.yes, self.manifest.tokens.no
+        if yes is None or no is None:
+            return None, None
+        logits = decoded.first_logits.astype(np.float64)
+        shares = np.exp(logits - logits.max())
+        p_yes, p_no = shares[yes] / shares.sum(), shares[no] / shares.sum()
+        if p_yes + p_no == 0:
+            return 0.5, 0.0
+        return float(p_yes / (p_yes + p_no)), float(p_yes + p_no)
+
+
+def _first_token(options: Generation) -> Generation:
+    """Options for one greedy token: enough to read P(yes) before choices are ranked."""
+    return options.model_copy(update={"beams": 1, "max_new_tokens": 1, "min_new_tokens": 0})

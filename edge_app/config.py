@@ -1,0 +1,150 @@
+"""config.toml to the frozen objects of settings.py: every error at once, each with its dotted key.
+
+Precedence, lowest first: the default of the field, the file, the environment (`EDGE_APP_MQTT__HOST`), the
+command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from edge_app.errors import ConfigError
+from edge_app.settings import (
+    AskConfig,
+    CameraConfig,
+    CaptionConfig,
+    Config,
+    DisplayConfig,
+    HealthConfig,
+    LogConfig,
+    ModelConfig,
+    MqttConfig,
+    NodeConfig,
+    without_credentials,
+)
+
+__all__ = [
+    "AskConfig",
+    "CameraConfig",
+    "CaptionConfig",
+    "Config",
+    "DisplayConfig",
+    "HealthConfig",
+    "LogConfig",
+    "ModelConfig",
+    "MqttConfig",
+    "NodeConfig",
+    "check_files",
+    "load_config",
+    "without_credentials",
+]
+
+
+def load_config(
+    path: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, object] | None = None,
+) -> Config:
+    """Read and check the configuration.
+
+    `overrides` has dotted keys (`mqtt.host`). Raises ConfigError with one problem a line, each with its dotted key.
+    """
+    tables = _read_toml(path) if path else {}
+    for variable, text in sorted(environ.items()):
+        if variable.startswith("EDGE_APP_") and "__" in variable:
+            section, _, key = variable.removeprefix("EDGE_APP_").lower().partition("__")
+            _put(tables, section, key, _from_text(section, key, text))
+    for dotted, value in (overrides or {}).items():
+        section, _, key = dotted.partition(".")
+        _put(tables, section, key, _from_text(section, key, value) if isinstance(value, str) else value)
+    try:
+        # JSON mode is what makes strict types usable: a TOML array is a tuple, a string may be a path.
+        return Config.model_validate_json(json.dumps(tables, default=str))
+    except ValidationError as error:
+        raise ConfigError([_sentence(dict(problem)) for problem in error.errors()]) from error
+
+
+def check_files(config: Config) -> None:
+    """Raise ConfigError if a secret's file is missing, unreadable or readable by everybody."""
+    problems = []
+    for key in ("password_file", "tls_client_key"):
+        path: Path | None = getattr(config.mqtt, key)
+        if path is None:
+            continue
+        try:
+            mode = path.stat().st_mode
+            path.read_bytes()
+        except OSError as error:
+            problems.append(f"mqtt.{key}: {path} cannot be read ({error.strerror}); put the file there.")
+            continue
+        if mode & 0o007:
+            problems.append(f"mqtt.{key}: {path} is open to every user of this machine; run chmod o= {path}.")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read ({error.strerror}); name another file with --config."]) from error
+    except ValueError as error:  # TOML syntax, or not UTF-8
+        raise ConfigError([f"{path} is not valid TOML: {error}."]) from error
+
+
+def _put(tables: dict[str, Any], section: str, key: str, value: object) -> None:
+    """Set one key of one table; a section that is no table is left for the model to refuse."""
+    table = tables.setdefault(section, {})
+    if isinstance(table, dict):
+        table[key] = value
+    else:
+        raise ConfigError([f"{section}.{key}: {section} is a list; set it in the file."])
+
+
+def _from_text(section: str, key: str, text: str) -> object:
+    """A value given as text (environment, command line): text where the field is text, else TOML notation."""
+    model = Config.model_fields.get(section)
+    field = model.annotation.model_fields.get(key) if model and isinstance(model.annotation, type) else None
+    kinds = {field.annotation, *get_args(field.annotation)} if field else set()
+    if kinds & {str, Path} or any(isinstance(kind, str) for kind in kinds):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:  # the model then says what is wrong with the text
+        return text
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    """One problem of pydantic's as `mqtt.port: ... but it is 70000.`"""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: This key is unknown{_suggestion(problem['loc'])}; remove it or correct its name."
+    if problem["type"] == "missing":
+        return f"{key}: This key is required; set it."
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{key}: {text[0].upper()}{text[1:]}."
+    return f"{key}: {text}, but it is {problem['input']!r}."
+
+
+def _suggestion(location: tuple[str | int, ...]) -> str:
+    """` (did you mean port?)`, when a known key is near."""
+    known: list[str] = list(Config.model_fields)
+    if len(location) > 1 and (field := Config.model_fields.get(str(location[0]))):
+        models = [field.annotation, *get_args(field.annotation)]
+        known = [
+            name
+            for model in models
+            if isinstance(model, type) and issubclass(model, BaseModel)
+            for name in model.model_fields
+        ]
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -1,0 +1,243 @@
+"""Every setting: one frozen object a subsystem, each field with its unit, range and default.
+
+Illegal combinations are refused here, once, at construction. Secrets are never a value: a setting names the file
+that holds one. docs/configuration.md is generated from this file.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _default_node_id() -> str:
+    """The host name, with what a topic level must not hold replaced by "-"."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "node"
+
+
+class NodeConfig(Section):
+    """Who this board is."""
+
+    id: Name = Field(default_factory=_default_node_id, description="Name of this board in every topic.")
+
+
+class MqttConfig(Section):
+    """The broker, and how far it is trusted."""
+
+    host: str = Field(default="localhost", min_length=1, description="Host name or address of the broker.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="TCP port; left out: 1883, with TLS 8883.")
+    user: str | None = Field(default=None, min_length=1, description="User name at the broker.")
+    password_file: Path | None = Field(
+        default=None, description="File whose first line is the password; not readable by everybody."
+    )
+    allow_plaintext_password: bool = Field(
+        default=False, description="Send the password unencrypted to a host other than this one."
+    )
+    tls: bool = Field(default=False, description="Encrypt, and check the broker's certificate and host name.")
+    tls_ca_certs: Path | None = Field(
+        default=None, description="CA certificates (PEM) to trust in place of the system's; turns TLS on."
+    )
+    tls_client_cert: Path | None = Field(default=None, description="Certificate (PEM) of this board.")
+    tls_client_key: Path | None = Field(default=None, description="Key (PEM) of that certificate.")
+    client_id: str | None = Field(
+        default=None, min_length=1, max_length=128, description="MQTT client id; left out: edge-app-<node>."
+    )
+    qos: Literal[0, 1] = Field(default=1, description="Quality of service of the subscriptions.")
+    protocol: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version spoken.")
+    base: str = Field(
+        default="edge_app",
+        pattern=r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$",
+        description="First level or levels of every topic.",
+    )
+    keepalive_s: int = Field(
+        default=15, ge=5, le=3600, description="Seconds between pings; a dead link shows after twice this."
+    )
+    allowed_response_prefixes: tuple[str, ...] = Field(
+        default=("reply/",),
+        max_length=16,
+        description="Beginnings that a request's MQTT 5 response topic may have; "
+        "<base>/<node>/reply/ is always allowed, other topics under <base>/ never.",
+    )
+    outbox_messages: int = Field(
+        default=1000, ge=10, le=100_000, description="Answers kept while the broker is away; more: oldest go."
+    )
+    outbox_mib: int = Field(default=4, ge=1, le=64, description="Their size together, in MiB.")
+
+    @property
+    def uses_tls(self) -> bool:
+        """TLS is asked for, by `tls` or by naming whom to trust."""
+        return self.tls or self.tls_ca_certs is not None
+
+    @property
+    def effective_port(self) -> int:
+        """`port`, or the customary one."""
+        if self.port is not None:
+            return self.port
+        return 8883 if self.uses_tls else 1883
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether what is sent to the broker never leaves this machine."""
+        return self.host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", self.host) is not None
+
+    @field_validator("allowed_response_prefixes")
+    @classmethod
+    def _plain_prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in prefixes:
+            if not prefix or prefix.startswith("$") or any(char in prefix for char in "+#\0"):
+                raise ValueError(f"prefix {prefix!r} is empty, begins with $ or holds a wildcard; name plain levels")
+        return prefixes
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        if self.password_file and not self.user:
+            raise ValueError("password_file is set without user; set user too")
+        if self.tls_client_key and not self.tls_client_cert:
+            raise ValueError("tls_client_key is set without tls_client_cert; set both")
+        if self.tls_client_cert and not self.uses_tls:
+            raise ValueError("tls_client_cert is set but TLS is off; set tls = true")
+        if self.password_file and not (self.uses_tls or self.is_loopback or self.allow_plaintext_password):
+            raise ValueError(
+                f"the password would cross the network to {self.host!r} unencrypted; "
+                "set tls = true (or, if that network is trusted, allow_plaintext_password = true)"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    """The vision-language model and its process."""
+
+    bundles: tuple[Path, ...] = Field(min_length=1, max_length=8, description="Bundle folders to load.")
+    device: Literal["AUTO", "CPU", "GPU"] = Field(
+        default="AUTO", description="Inference device; AUTO: the GPU if it passes its self-check, else the CPU."
+    )
+    threads: int = Field(default=0, ge=0, le=64, description="CPU inference threads; 0: OpenVINO decides.")
+    cache_dir: Path | None = Field(default=None, description="Folder for compiled models; left out: no cache.")
+    start_timeout_s: float = Field(
+        default=180, ge=1, le=1800, description="Seconds to load and compile; over it the process is replaced."
+    )
+    request_timeout_s: float = Field(
+        default=20, ge=0.1, le=600, description="Seconds for one inference; over it the process is replaced."
+    )
+
+
+class CaptionConfig(Section):
+    """Captions that nobody has to ask for."""
+
+    enabled: bool = Field(default=True, description="Caption by itself; false: as if paused at start.")
+    interval_s: float = Field(
+        default=5, ge=0, le=86_400, description="Seconds between captions of a camera; 0: as fast as it goes."
+    )
+    prompt: str | None = Field(
+        default=None, max_length=128, description="How captions begin; left out: the model's own."
+    )
+
+
+class AskConfig(Section):
+    """Questions over MQTT."""
+
+    queue_length: int = Field(default=8, ge=1, le=256, description="Questions that wait; more are told `busy`.")
+    timeout_s: float = Field(
+        default=10, ge=0.1, le=600, description="Seconds until a question without its own limit is told `timeout`."
+    )
+    max_timeout_s: float = Field(default=60, ge=0.1, le=600, description="The longest limit a question may ask for.")
+    max_question_chars: int = Field(default=256, ge=16, le=2000, description="Characters in a question.")
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        if self.timeout_s > self.max_timeout_s:
+            raise ValueError(f"timeout_s is {self.timeout_s} but max_timeout_s only {self.max_timeout_s}; raise it")
+        return self
+
+
+class CameraConfig(Section):
+    """One camera."""
+
+    name: Name = Field(description="Name of the camera in topics.")
+    source: str = Field(
+        min_length=1,
+        description="`/dev/video0`, `rtsp://...`, `http://...`, `file:PATH` (video, image, folder) or `scene:`.",
+    )
+    width_px: int = Field(default=1280, ge=16, le=3840, description="Width asked of the camera.")
+    height_px: int = Field(default=720, ge=16, le=3840, description="Height asked of the camera.")
+    fps: int = Field(default=15, ge=1, le=120, description="Frames per second asked of the camera.")
+    stall_s: float = Field(
+        default=10, ge=1, le=600, description="Seconds without a new frame until its process is replaced."
+    )
+
+
+class DisplayConfig(Section):
+    """Where the overlay is shown."""
+
+    backend: Literal["none", "file"] = Field(
+        default="none", description="`none`, or `file`: write the picture to `path`."
+    )
+    path: Path | None = Field(default=None, description="Picture file of the `file` backend.")
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        if self.backend == "file" and self.path is None:
+            raise ValueError('backend is "file" but path is not set; name the picture file')
+        return self
+
+
+class LogConfig(Section):
+    """What is logged."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+
+
+class HealthConfig(Section):
+    """What is reported of the service itself."""
+
+    interval_s: float = Field(default=60, ge=1, le=86_400, description="Seconds between `health` messages.")
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    node: NodeConfig = Field(default_factory=NodeConfig)
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)
+    model: ModelConfig
+    caption: CaptionConfig = Field(default_factory=CaptionConfig)
+    ask: AskConfig = Field(default_factory=AskConfig)
+    camera: tuple[CameraConfig, ...] = Field(min_length=1, max_length=16)
+    display: DisplayConfig = Field(default_factory=DisplayConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+    health: HealthConfig = Field(default_factory=HealthConfig)
+
+    @field_validator("camera")
+    @classmethod
+    def _names_differ(cls, cameras: tuple[CameraConfig, ...]) -> tuple[CameraConfig, ...]:
+        names = [camera.name for camera in cameras]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {twice[0]!r} is used twice; give each camera its own")
+        return cameras
+
+    def public(self) -> dict[str, Any]:
+        """The configuration as JSON values for publication: no file that holds a secret, no password in a URL."""
+        values = self.model_dump(mode="json")
+        for key in ("password_file", "tls_client_key"):
+            del values["mqtt"][key]
+        for camera in values["camera"]:
+            camera["source"] = without_credentials(camera["source"])
+        return values
+
+
+def without_credentials(source: str) -> str:
+    """`rtsp://user:secret@host/x` as `rtsp://***@host/x`; other sources unchanged."""
+    return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/]*@", r"\1***@", source, flags=re.IGNORECASE)

@@ -1,0 +1,101 @@
+"""The names of every topic of a node, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SETTING_KEYS = ("pause", "interval", "prompt")
+MAX_RESPONSE_TOPIC_BYTES = 256
+
+
+@dataclass(frozen=True)
+class Topics:
+    """`<base>/<node>/...`; both parts have been checked by the configuration."""
+
+    base: str
+    node: str
+
+    @property
+    def root(self) -> str:
+        """The beginning of all topics of this node, without the last slash."""
+        return f"{self.base}/{self.node}"
+
+    @property
+    def availability(self) -> str:
+        """`online` or `offline`, retained; also the last will."""
+        return f"{self.root}/availability"
+
+    @property
+    def info(self) -> str:
+        """What runs here, retained."""
+        return f"{self.root}/info"
+
+    @property
+    def health(self) -> str:
+        """How it runs, now and then."""
+        return f"{self.root}/health"
+
+    @property
+    def ask(self) -> str:
+        """Questions in."""
+        return f"{self.root}/ask"
+
+    @property
+    def answer(self) -> str:
+        """Answers to questions that brought no response topic."""
+        return f"{self.root}/answer"
+
+    def camera_status(self, camera: str) -> str:
+        """`online` or `offline` of one camera, retained."""
+        return f"{self.root}/camera/{camera}/status"
+
+    def caption(self, camera: str) -> str:
+        """The newest caption of one camera, retained."""
+        return f"{self.root}/camera/{camera}/caption"
+
+    def setting(self, key: str) -> str:
+        """Where a setting is changed."""
+        return f"{self.root}/{key}/set"
+
+    def setting_state(self, key: str) -> str:
+        """The setting as it is, retained."""
+        return f"{self.root}/{key}/state"
+
+    def response(self, command: str) -> str:
+        """Responses to commands that brought no response topic."""
+        return f"{self.root}/response/{command}"
+
+    def subscriptions(self) -> tuple[str, ...]:
+        """The topics this node listens to; never its own output."""
+        return (self.ask, *(self.setting(key) for key in SETTING_KEYS), f"{self.root}/request/+")
+
+    def route(self, topic: str) -> tuple[str, str]:
+        """Tell what an incoming topic is: ("ask", ""), ("set", key), ("request", command) or ("", "")."""
+        path = topic.removeprefix(f"{self.root}/") if topic.startswith(f"{self.root}/") else ""
+        match path.split("/"):
+            case ["ask"]:
+                return "ask", ""
+            case [key, "set"] if key in SETTING_KEYS:
+                return "set", key
+            case ["request", command]:
+                return "request", command
+            case _:
+                return "", ""
+
+    def why_not_response(self, topic: str, prefixes: tuple[str, ...]) -> str | None:
+        """Say why a requester may not have its answer on `topic`; None if it may.
+
+        Topics under the base belong to nodes: an answer sent to another node's `ask` or `pause/set` would be a
+        command in our name, so only our own `reply/` is open there, whatever the configuration allows.
+        """
+        if len(topic.encode("utf-8")) > MAX_RESPONSE_TOPIC_BYTES:
+            return f"is longer than {MAX_RESPONSE_TOPIC_BYTES} bytes"
+        if not topic.isprintable() or any(char in topic for char in "+#"):
+            return "holds a wildcard or a control character"
+        if topic.startswith(f"{self.root}/reply/"):
+            return None
+        if topic.startswith(("$", f"{self.base}/")) or topic == self.base:
+            return f"is reserved (under {self.base}/ only {self.root}/reply/ is open)"
+        if not topic.startswith(prefixes):
+            return f"is not under an allowed prefix ({', '.join(prefixes)} or {self.root}/reply/)"
+        return None

@@ -1,7 +1,7 @@
 """The decode loop, written by hand: greedy, beam search and ranking of given answers.
 
-Token for token what transformers 5 does in `generate` (GenerationMixin._sample without sampling, _beam_search), with one
-decoder call a step and the KV cache in NumPy.
+Token for token what transformers 5 does in `generate` (GenerationMixin._sample without sampling, _beam_search), with
+one decoder call a step and the KV cache in NumPy.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ def rank(decoder: Decoder, start: int, choices: Sequence[Sequence[int]], *, pad:
         pad: fills the shorter ones.
 
     Returns:
-        [len(choices)]: minus the label-smoothed cross-entropy summed over the tokens of an answer, not normalised by length; the
-        largest wins.
+        [len(choices)]: minus the label-smoothed cross-entropy summed over the tokens of an answer, not normalised by
+        length; the largest wins.
     """
     width = max(len(choice) for choice in choices)
     targets = np.full((len(choices), width), pad, np.int64)

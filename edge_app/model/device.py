@@ -37,7 +37,8 @@ def candidates(requested: str, available: Sequence[str]) -> list[str]:
 class Graph:
     """One compiled role with one inference request, reused: nothing is allocated a call.
 
-    Outputs are views of the request's own memory. They hold until the next `run` of this graph; copy what must live longer.
+    Outputs are views of the request's own memory. They hold until the next `run` of this graph; copy what must live
+    longer.
     """
 
     def __init__(self, compiled: ov.CompiledModel, role: Role, device: str) -> None:

@@ -1,8 +1,8 @@
 """The decoder's keys and values in NumPy: `memory` (fixed, from the image or question) and `past` (growing).
 
 `past` has room for the longest output from the beginning, and the graph always sees all of it: positions not yet
-written are masked. Shapes so stay the same from token to token, the arrays are bound to the inference request once, and the
-loop only writes each new position in its slot.
+written are masked. Shapes so stay the same from token to token, the arrays are bound to the inference request once,
+and the loop only writes each new position in its slot.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A vision-language model: encode a frame once, then caption it and answer questions about it.
 
-A plain object without processes, MQTT or cameras: the worker, the command line, the tests and the export's parity check call it alike.
+A plain object without processes, MQTT or cameras: the worker, the command line, the tests and the export's parity
+check call it alike.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ class VisionLanguageModel:
     def check(
         self, task: str, pixels: NDArray[np.float32], question: str | None, token_ids: Sequence[int]
     ) -> NDArray[np.float32]:
-        """Logits [T, V] after each of `token_ids` in one pass (no decisions of our own): the golden sample's measure."""
+        """Logits [T, V] after each of `token_ids`, in one pass and without choosing: what the golden sample compares."""
         encoding = self.encode_pixels(pixels)
         if task == "caption":
             memory, mask = self._memory("caption_memory", encoding), self._everywhere

@@ -1,8 +1,8 @@
 """BLIP (Li et al. 2022): `BlipForConditionalGeneration` and `BlipForQuestionAnswering` as role graphs.
 
-The modules below hold the checkpoint's own layers and only change how attention is fed: keys and values of the image and of the
-past come in as tensors, so that nothing is computed twice. Attention is written as matmul-softmax-matmul with one input a
-layer; OpenVINO's fused attention op over stacked inputs takes three times as long a token on a CPU.
+The modules below hold the checkpoint's own layers and only change how attention is fed: keys and values of the image
+and of the past come in as tensors, so that nothing is computed twice. Attention is written as matmul-softmax-matmul
+with one input a layer; OpenVINO's fused attention op over stacked inputs takes three times as long a token on a CPU.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class RoleSource:
 def tasks_of(model: nn.Module) -> tuple[Task, ...]:
     """Tasks a checkpoint can serve.
 
-    A VQA decoder can attend to image states directly and so caption, when they are as wide as its own; how well depends on its training.
+    A VQA decoder can attend to image states directly and so caption, when they are as wide as its own; how well depends
+    on its training.
     """
     config: BlipConfig = model.config
     if isinstance(model, BlipForConditionalGeneration):

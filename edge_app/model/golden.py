@@ -1,0 +1,76 @@
+"""The golden sample: proof that a device computes what the export computed.
+
+A picture made by formula goes through every graph; then the recorded token ids are fed in one pass and the logits
+after each are compared with the recorded best ones. Comparing logits, not only the tokens that would be chosen,
+leaves room for the rounding of another device but none for NaN or for a graph that is wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_app.errors import DeviceError
+from edge_app.model.image import to_pixels
+from edge_app.model.manifest import Golden, GoldenText, ImageSpec, Task
+from edge_app.model.vlm import VisionLanguageModel
+
+QUESTION = "what is in the picture?"
+TOP = 8  # logits recorded a position
+# In standard deviations of the logits. Measured between FP32 and INT8 or FP16 arithmetic of one model: see docs/bundle.md.
+TOLERANCE = 0.5
+
+
+def golden_picture(spec: ImageSpec) -> NDArray[np.uint8]:
+    """A picture [height, width, 3] BGR of waves, squares and noise that any machine computes alike (integers only)."""
+    rows, columns = np.indices((spec.height_px, spec.width_px), dtype=np.int64)
+    waves = np.stack([(columns * 7 + rows * 3) % 256, (columns * columns // 11) % 256, (rows * columns // 13) % 256], -1)
+    squares = ((rows // 16 + columns // 16) % 2)[..., None] * 64
+    noise = (rows * 1103515245 + columns * 12345 + rows * columns * 69069) // 65536 % 32
+    return np.clip(waves - squares + noise[..., None], 0, 255).astype(np.uint8)
+
+
+def record(model: VisionLanguageModel) -> Golden:
+    """Run the golden picture through every task of `model` and note what came out."""
+    texts: dict[Task, GoldenText] = {}
+    picture = golden_picture(model.manifest.image)
+    for task in model.manifest.tasks:
+        encoding = model.encode(picture)
+        text = model.caption(encoding) if task == "caption" else model.answer(encoding, QUESTION)
+        question = None if task == "caption" else QUESTION
+        logits = model.check(task, to_pixels(picture, model.manifest.image), question, text.token_ids)
+        best = np.argsort(-logits, axis=-1)[:, :TOP]
+        texts[task] = GoldenText(
+            question=question,
+            token_ids=text.token_ids,
+            top_ids=tuple(tuple(map(int, row)) for row in best),
+            top_logits=tuple(
+                tuple(round(float(value), 4) for value in row) for row in np.take_along_axis(logits, best, axis=-1)
+            ),
+            logit_std=float(logits.std()),
+        )
+    return Golden(tolerance=TOLERANCE, texts=texts)
+
+
+def verify(model: VisionLanguageModel) -> float:
+    """Compare this device with the record; returns the largest difference, in standard deviations of the logits.
+
+    Raises:
+        DeviceError: the device computes something else, or values that are not finite.
+    """
+    golden = model.manifest.golden
+    if golden is None:
+        return 0.0
+    pixels = to_pixels(golden_picture(model.manifest.image), model.manifest.image)
+    worst = 0.0
+    for task, expected in golden.texts.items():
+        logits = model.check(task, pixels, expected.question, expected.token_ids)
+        actual = np.take_along_axis(logits, np.array(expected.top_ids), axis=-1)
+        difference = float(np.abs(actual - np.array(expected.top_logits)).max()) / expected.logit_std
+        if not difference <= golden.tolerance:  # written so that NaN fails too
+            raise DeviceError(
+                f"{model.device} does not compute the golden sample of {model.manifest.name}: its {task} logits are off "
+                f"by {difference:.2f} standard deviations (allowed {golden.tolerance}); the next device will be tried."
+            )
+        worst = max(worst, difference)
+    return worst

@@ -1,0 +1,98 @@
+"""`python -m export CHECKPOINT OUT`: a checkpoint becomes a bundle for the board."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.pipeline import Report
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of the export."""
+    p = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    p.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a hub id such as Salesforce/blip-vqa-base")
+    p.add_argument("out", metavar="OUT", type=Path, help="the bundle's folder; it is made")
+    p.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8")
+    p.add_argument("--calibration", metavar="DIR", type=Path, help="pictures (and questions.txt); needed for int8")
+    p.add_argument("--calibration-limit", metavar="N", type=int, default=64, help="pictures used at most; default: 64")
+    p.add_argument(
+        "--task",
+        action="append",
+        choices=("caption", "vqa"),
+        help="may be given twice; default: all the checkpoint can serve",
+    )
+    p.add_argument("--caption-prompt", metavar="TEXT", help="default: the family's ('a picture of' for captioning BLIP)")
+    p.add_argument(
+        "--question-start",
+        metavar="ID",
+        type=int,
+        help="first token id of a question; default: [CLS], as transformers has it; BLIP's own code uses 30523",
+    )
+    p.add_argument("--keep-question", action="store_true", help="do not lower-case and strip questions as BLIP does")
+    p.add_argument("--beams", type=int, default=1, help="default beams of the bundle; default: 1 (greedy)")
+    p.add_argument("--max-new-tokens", metavar="N", type=int, default=20, help="longest text; default: 20")
+    p.add_argument("--parity-pictures", metavar="N", type=int, default=8, help="compared with transformers; default: 8")
+    p.add_argument("--force", action="store_true", help="replace the bundle at OUT")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run an export; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    # Imported here: torch and transformers take seconds, and --help should not.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    from export.calibration import read_folder
+    from export.checkpoint import load
+    from export.errors import ExportError
+    from export.pipeline import Options, export
+
+    options = Options(
+        precision=arguments.precision,
+        tasks=tuple(dict.fromkeys(arguments.task)) if arguments.task else None,
+        caption_prompt=arguments.caption_prompt,
+        question_start=arguments.question_start,
+        clean_question=not arguments.keep_question,
+        beams=arguments.beams,
+        max_new_tokens=arguments.max_new_tokens,
+        parity_pictures=arguments.parity_pictures,
+        force=arguments.force,
+    )
+    try:
+        calibration = None
+        if arguments.calibration is not None:
+            calibration = read_folder(arguments.calibration, limit=arguments.calibration_limit)
+        checkpoint = load(arguments.checkpoint)
+        report = export(checkpoint, arguments.out, options, calibration)
+    except ExportError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    print(summary(report))
+    return 0
+
+
+def summary(report: Report) -> str:
+    """Sizes, seconds and parity, as text."""
+    manifest = report.bundle.manifest
+    lines = [f"bundle {report.bundle.path} ({', '.join(manifest.tasks)}, {manifest.precision})"]
+    for role, files in manifest.roles.items():
+        lines.append(f"  {role:<17} {files.bin.size_bytes / 1e6:8.1f} MB  {files.precision}")
+    total_mb = sum(file.size_bytes for file in manifest.files()) / 1e6
+    lines.append(f"  {'all files':<17} {total_mb:8.1f} MB")
+    lines.append("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items()))
+    lines += [f"parity, {result}" for result in report.parity]
+    if not report.parity:
+        lines.append("parity: not measured (no --calibration folder to take pictures from)")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

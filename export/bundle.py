@@ -1,0 +1,120 @@
+"""Write a bundle so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openvino as ov
+
+from edge_app.model.bundle import MANIFEST_NAME, sha256_of
+from edge_app.model.manifest import File, Manifest, Precision, Role, RoleFiles
+from export.errors import ExportError
+
+
+@contextmanager
+def building(out: Path, *, force: bool) -> Iterator[Path]:
+    """A folder beside `out` to build in; when the block ends well it takes the place of `out`, else it is removed.
+
+    Raises:
+        ExportError: `out` is in the way, or the disk is full or not writable.
+    """
+    _check_target(out, force=force)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise ExportError(f"Nothing can be written at {out.parent} ({error.strerror}); choose another place.") from error
+    try:
+        yield work
+        work.chmod(0o755)  # mkdtemp made it private; the board's service user must read it
+        _put_in_place(work, out)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise ExportError(f"The disk of {out.parent} is full; free some space. Nothing was left behind.") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def check_space(folder: Path, needed_bytes: int) -> None:
+    """Raise ExportError unless the disk of `folder` has room for `needed_bytes`."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise ExportError(
+            f"The disk of {folder} has {free / 1e6:.0f} MB free, the bundle needs about {needed_bytes / 1e6:.0f} MB; "
+            "free some space or choose another place."
+        )
+
+
+def save_role(model: ov.Model, folder: Path, role: Role, precision: Precision) -> RoleFiles:
+    """Write one IR and hash it; FP16 compresses what is still FP32.
+
+    Raises:
+        ExportError: OpenVINO could not write it (it hides the reason; a full disk is the usual one).
+    """
+    xml = folder / f"{role}.xml"
+    try:
+        ov.save_model(model, str(xml), compress_to_fp16=precision == "fp16")
+        ov.Core().read_model(str(xml))  # a write cut short by a full disk is not reported by save_model
+    except RuntimeError as error:
+        free = shutil.disk_usage(folder).free
+        raise ExportError(
+            f"OpenVINO could not write {xml.name} ({free / 1e6:.0f} MB free on the disk): {str(error).strip()[:200]}"
+        ) from error
+    return RoleFiles(xml=describe(xml), bin=describe(xml.with_suffix(".bin")), precision=precision)
+
+
+def describe(path: Path) -> File:
+    """Name, size and hash of a file for the manifest."""
+    return File(name=path.name, sha256=sha256_of(path), size_bytes=path.stat().st_size)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json` through a temporary file and sync it: it is what makes the folder a bundle."""
+    temporary = folder / f".{MANIFEST_NAME}"
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(manifest.model_dump_json(indent=1, exclude_none=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / MANIFEST_NAME)
+
+
+def _check_target(out: Path, *, force: bool) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ExportError(f"{out} is a file; choose another name for the bundle.")
+    if not any(out.iterdir()):
+        return
+    if not (out / MANIFEST_NAME).is_file():
+        raise ExportError(f"{out} has other things in it than a bundle; choose another folder.")
+    if not force:
+        raise ExportError(f"{out} already holds a bundle; choose another folder, or replace it with --force.")
+
+
+def _put_in_place(work: Path, out: Path) -> None:
+    """Rename `work` to `out`; an old bundle is moved aside first and comes back if the second rename fails."""
+    if not out.exists():
+        work.rename(out)
+    else:
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+        old = aside / out.name
+        out.rename(old)
+        try:
+            work.rename(out)
+        except OSError:
+            old.rename(out)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    descriptor = os.open(out.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,82 @@
+"""Calibration data: pictures and questions that show the quantiser what values to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_app.camera.files import load_image
+from edge_app.errors import BadRequestError
+from export.errors import ExportError
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+QUESTIONS_NAME = "questions.txt"
+
+# Used when the folder has no questions.txt: the kinds of question people ask a camera.
+DEFAULT_QUESTIONS = (
+    "what is in the picture?",
+    "is there a person?",
+    "how many people are there?",
+    "what colour is the car?",
+    "is the door open?",
+    "where is the dog?",
+    "what is the man doing?",
+    "is it raining?",
+    "what is on the table?",
+    "what is to the left of the tree?",
+    "are the lights on?",
+    "what kind of room is this?",
+)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures [H, W, 3] BGR by path, read one at a time, and questions."""
+
+    paths: tuple[Path, ...]
+    questions: tuple[str, ...]
+
+    def pictures(self) -> Iterator[NDArray[np.uint8]]:
+        """The pictures in the order of `paths`; a file that is no picture is left out."""
+        for path in self.paths:
+            try:
+                yield load_image(path)
+            except BadRequestError:
+                continue
+
+
+def read_folder(folder: Path, *, limit: int) -> Calibration:
+    """Up to `limit` pictures spread evenly over the sorted folder, and its questions.
+
+    Raises:
+        ExportError: no such folder, or no readable picture in it.
+    """
+    if not folder.is_dir():
+        raise ExportError(f"The calibration folder {folder} does not exist; give a folder with pictures.")
+    candidates = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    chosen = _spread(candidates, limit)
+    calibration = Calibration(tuple(chosen), _questions(folder))
+    if next(calibration.pictures(), None) is None:
+        raise ExportError(
+            f"The calibration folder {folder} has no readable picture ({len(candidates)} files looked like one); "
+            "INT8 needs some: a few dozen frames of the board's own camera are best."
+        )
+    return calibration
+
+
+def _questions(folder: Path) -> tuple[str, ...]:
+    path = folder / QUESTIONS_NAME
+    if not path.is_file():
+        return DEFAULT_QUESTIONS
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return tuple(line for line in lines if line) or DEFAULT_QUESTIONS
+
+
+def _spread(items: Sequence[Path], limit: int) -> list[Path]:
+    if len(items) <= limit:
+        return list(items)
+    return [items[index * len(items) // limit] for index in range(limit)]

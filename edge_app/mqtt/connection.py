@@ -1,0 +1,247 @@
+"""paho, tamed: its callbacks only enqueue, its thread cannot die unseen, its reconnects back off with jitter.
+
+An exception in a callback of paho ends its network thread while `is_connected()` still says True, and paho calls
+`on_publish` with its own lock held. So nothing happens in a callback but the making of an event, inside one
+wrapper; everything else is done by the thread that takes the events (session.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_app.child import Backoff
+from edge_app.errors import ConfigError
+from edge_app.mqtt.events import (
+    Acknowledged,
+    Connected,
+    Disconnected,
+    Event,
+    SubscriptionsRefused,
+    Unreachable,
+)
+from edge_app.mqtt.payloads import MAX_PAYLOAD_BYTES
+from edge_app.mqtt.requests import Inbound
+from edge_app.settings import MqttConfig
+
+MAX_PACKET_BYTES = 64 * 1024  # asked of an MQTT 5 broker; a 200 MB message would otherwise reach our memory
+SESSION_TAKEN_OVER = 0x8E
+STEADY_S = 30  # a connection that lasted this long was a success, and the back-off begins anew
+CONNECT_TIMEOUT_S = 5
+
+log = logging.getLogger(__name__)
+
+
+P = ParamSpec("P")
+
+
+def _guarded(
+    callback: Callable[Concatenate[Connection, P], None],
+) -> Callable[Concatenate[Connection, P], None]:
+    """Keep paho's thread alive whatever a callback does."""
+
+    @functools.wraps(callback)
+    def wrapper(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(self, *args, **kwargs)
+        except Exception:
+            log.exception("mqtt callback failed callback=%s", callback.__name__)
+
+    return wrapper
+
+
+class Connection:
+    """One client of one broker, which connects again for ever. ConfigError if its files cannot be used."""
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        client_id: str,
+        will_topic: str,
+        post: Callable[[Event], None],
+        offer: Callable[[Inbound], bool],
+    ) -> None:
+        self._config = config
+        self._post, self._offer = post, offer
+        self._is_v5 = config.protocol == "5"
+        self._backoff = Backoff(1, 25)  # with its jitter 0.8 to 30 s; only paho's thread uses it
+        self._connected_s: float | None = None
+        self._thread: threading.Thread | None = None
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if self._is_v5 else True,
+        )
+        self._client.will_set(will_topic, b"offline", qos=1, retain=True)
+        self._client.connect_timeout = CONNECT_TIMEOUT_S
+        if config.user:
+            self._client.username_pw_set(config.user, _password(config))
+        if config.uses_tls:
+            self._client.tls_set_context(_tls_context(config))
+        for name in ("connect", "connect_fail", "disconnect", "subscribe", "publish", "message"):
+            setattr(self._client, f"on_{name}", getattr(self, f"_on_{name}"))
+
+    def start(self) -> None:
+        """Begin to connect, and return at once."""
+        host, port, keepalive_s = self._config.host, self._config.effective_port, self._config.keepalive_s
+        if self._is_v5:
+            limits = _properties(PacketTypes.CONNECT)
+            limits.MaximumPacketSize = MAX_PACKET_BYTES
+            # No session is resumed: questions asked while we were away are stale when we return.
+            self._client.connect_async(host, port, keepalive_s, clean_start=True, properties=limits)
+        else:
+            self._client.connect_async(host, port, keepalive_s)
+        self._client.loop_start()
+        for thread in threading.enumerate():
+            if thread.name.startswith("paho-mqtt-client"):
+                thread.name = "mqtt"
+                self._thread = thread
+
+    def revive(self) -> bool:
+        """Begin again if paho's thread has died, of a malformed packet say; tell whether it had."""
+        if self._thread is None or self._thread.is_alive():
+            return False
+        self.start()
+        return True
+
+    def subscribe(self, topics: tuple[str, ...]) -> None:
+        """Listen to `topics`; a refusal comes as SubscriptionsRefused."""
+        self._client.subscribe([(topic, int(self._config.qos)) for topic in topics])
+
+    def limit_in_flight(self, count: int) -> None:
+        """Let paho have at most `count` unacknowledged messages on the wire."""
+        self._client.max_inflight_messages_set(count)
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, correlation: bytes | None = None
+    ) -> int:
+        """Hand a message over and return the id that its Acknowledged will carry."""
+        properties = None
+        if self._is_v5:
+            properties = _properties(PacketTypes.PUBLISH)
+            if payload.startswith(b"{"):
+                properties.ContentType = "application/json"
+            if correlation is not None:
+                properties.CorrelationData = correlation
+        return self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties).mid
+
+    def stop(self, timeout_s: float) -> None:
+        """Disconnect and wait for paho's thread, but not longer than `timeout_s`: it may hang in a name look-up."""
+        self._client.disconnect()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    # From here on: callbacks, run by paho's thread.
+
+    @_guarded
+    def _on_connect(
+        self, client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._post(Unreachable(f"the broker refused the connection: {reason}"))
+            return
+        # The outbox hands everything over anew: what paho still held would arrive twice, and out of order.
+        client.drop_out_messages()
+        self._connected_s = time.monotonic()
+        self._post(
+            Connected(
+                receive_maximum=getattr(properties, "ReceiveMaximum", 65_535),
+                packet_maximum_bytes=getattr(properties, "MaximumPacketSize", 2**28),
+            )
+        )
+
+    @_guarded
+    def _on_connect_fail(self, _client: Client, _data: Any) -> None:
+        error = sys.exception()  # paho calls this while it handles the exception, and does not pass it on
+        self._delay_reconnect()
+        self._post(Unreachable(f"{type(error).__name__}: {error}" if error else "unknown reason"))
+
+    @_guarded
+    def _on_disconnect(
+        self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        taken_over = reason.value == SESSION_TAKEN_OVER
+        if self._connected_s is not None and time.monotonic() - self._connected_s >= STEADY_S:
+            self._backoff.reset()
+        self._connected_s = None
+        self._delay_reconnect(longest=taken_over)
+        self._post(Disconnected(str(reason), taken_over))
+
+    @_guarded
+    def _on_subscribe(
+        self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        refusals = sorted({str(reason) for reason in reasons if reason.is_failure})
+        if refusals:
+            self._post(SubscriptionsRefused(", ".join(refusals)))
+
+    @_guarded
+    def _on_publish(
+        self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self._post(Acknowledged(mid, str(reason) if reason.is_failure else None))
+
+    @_guarded
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        size_bytes = len(message.payload)
+        self._offer(
+            Inbound(
+                topic=message.topic,
+                payload=bytes(message.payload) if size_bytes <= MAX_PAYLOAD_BYTES else b"",
+                size_bytes=size_bytes,
+                retained=message.retain,
+                response_topic=getattr(message.properties, "ResponseTopic", None),
+                correlation=getattr(message.properties, "CorrelationData", None),
+            )
+        )
+
+    def _delay_reconnect(self, *, longest: bool = False) -> None:
+        """Choose how long paho waits before its next attempt; its own back-off has no jitter."""
+        delay_s = self._backoff.next_s()
+        if longest:
+            delay_s = max(delay_s, 20.0)
+        # paho says int, and only adds it to a time.
+        self._client.reconnect_delay_set(min_delay=delay_s, max_delay=delay_s)  # type: ignore[arg-type]
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]
+
+
+def _password(config: MqttConfig) -> str | None:
+    if config.password_file is None:
+        return None
+    try:
+        lines = config.password_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"mqtt.password_file: {config.password_file} cannot be read ({error})."]) from error
+    return lines[0] if lines else ""
+
+
+def _tls_context(config: MqttConfig) -> ssl.SSLContext:
+    """TLS 1.2 or newer that checks the certificate and the host name, which a bare SSLContext() would not."""
+    try:
+        context = ssl.create_default_context(cafile=config.tls_ca_certs)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError([f"mqtt.tls_ca_certs: {config.tls_ca_certs} cannot be used ({error})."]) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.tls_client_cert:
+        try:
+            # An empty password makes an encrypted key an error; without it OpenSSL would ask on the terminal.
+            context.load_cert_chain(config.tls_client_cert, config.tls_client_key, password="")
+        except OSError as error:
+            raise ConfigError([f"mqtt.tls_client_cert: {config.tls_client_cert} cannot be used ({error})."]) from error
+    return context

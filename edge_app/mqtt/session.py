@@ -1,0 +1,159 @@
+"""What a client sees of this node: the order of birth, the newest of every state, each answer until acknowledged.
+
+On every connect: subscribe, then all retained state, then `online`, then the answers that waited; so whoever sees
+`online` can ask at once. One thread owns a session; paho's thread only makes the events that `handle` takes.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from edge_app.mqtt.connection import Connection
+from edge_app.mqtt.events import (
+    Acknowledged,
+    Connected,
+    Disconnected,
+    Event,
+    SubscriptionsRefused,
+    Unreachable,
+)
+from edge_app.mqtt.outbox import Message, Outbox
+from edge_app.mqtt.topics import Topics
+
+WINDOW = 16  # unacknowledged messages on the wire; brokers allow 20 or more
+PACKET_HEADER_BYTES = 64  # an upper bound of what a PUBLISH adds to topic, payload and correlation data
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """Retained state, answers and momentary messages over one connection."""
+
+    def __init__(self, connection: Connection, topics: Topics, outbox: Outbox) -> None:
+        self.connected = False
+        self.problem: str | None = "not connected yet"
+        self.lost = 0
+        """Momentary messages (health, responses of QoS 0) that had no connection to go out on."""
+        self._connection, self._topics, self._outbox = connection, topics, outbox
+        self._states: dict[str, bytes] = {}
+        self._packet_maximum_bytes = 0
+        self._answers_by_mid: dict[int, int] = {}  # message id: key in the outbox
+        self._state_mids: set[int] = set()
+
+    @property
+    def settled(self) -> bool:
+        """The broker has acknowledged everything that was handed over, and nothing waits."""
+        return not self._outbox.pending and not self._state_mids
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._connection.start()
+
+    def set_state(self, topic: str, payload: bytes) -> None:
+        """Publish retained state; while the broker is away only the newest of each topic is kept."""
+        self._states[topic] = payload
+        if self.connected:
+            self._publish_state(topic, payload)
+
+    def send(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
+        """Publish at least once, now or after the next connect."""
+        self._outbox.put(Message(topic, payload, correlation))
+        self._hand_over()
+
+    def send_now(self, topic: str, payload: bytes) -> None:
+        """Publish what is worthless later; without a connection it is counted and forgotten."""
+        if self.connected:
+            self._connection.publish(topic, payload, qos=0)
+        else:
+            self.lost += 1
+
+    def handle(self, event: Event) -> None:
+        """Take one event of the connection."""
+        match event:
+            case Connected():
+                self._on_connected(event)
+            case Disconnected():
+                self._on_disconnected(event)
+            case Unreachable(reason):
+                self._tell_problem(reason)
+            case Acknowledged(mid, refusal):
+                self._on_acknowledged(mid, refusal)
+            case SubscriptionsRefused(reason):
+                self._tell_problem(f"the broker refuses a subscription: {reason}")
+
+    def check(self) -> None:
+        """Mend a network thread that has died; call this now and then."""
+        if self._connection.revive():
+            log.error("mqtt network thread had ended and was started again")
+            self.handle(Disconnected("the network thread ended", taken_over=False))
+
+    def close(self) -> None:
+        """Publish `offline` behind everything else; the caller then handles events until `settled`."""
+        self.set_state(self._topics.availability, b"offline")
+
+    def stop(self, timeout_s: float) -> None:
+        """Disconnect, in an orderly way, so that the broker does not publish the will."""
+        self._connection.stop(timeout_s)
+        self.connected = False
+
+    def _on_connected(self, event: Connected) -> None:
+        if self.connected:  # paho's thread was quicker than its own farewell
+            self._forget_wire()
+        self.connected, self.problem = True, None
+        self._packet_maximum_bytes = event.packet_maximum_bytes
+        self._connection.limit_in_flight(min(WINDOW, event.receive_maximum))
+        log.info("mqtt connected pending=%d", self._outbox.pending)
+        self._connection.subscribe(self._topics.subscriptions())
+        availability = self._states.setdefault(self._topics.availability, b"online")
+        for topic, payload in self._states.items():
+            if topic != self._topics.availability:
+                self._publish_state(topic, payload)
+        self._publish_state(self._topics.availability, availability)
+        self._hand_over()
+
+    def _on_disconnected(self, event: Disconnected) -> None:
+        if not self.connected:
+            return  # the end of an attempt that the broker refused; why is known already
+        self._forget_wire()
+        self.connected = False
+        reason = "another client took over our client id" if event.taken_over else event.reason
+        self._tell_problem(f"disconnected: {reason}")
+
+    def _forget_wire(self) -> None:
+        """What was on its way is unsure: answers go again, states go anew on connect."""
+        self._outbox.take_back()
+        self._answers_by_mid.clear()
+        self._state_mids.clear()
+
+    def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
+        key = self._answers_by_mid.pop(mid, None)
+        self._state_mids.discard(mid)
+        if refusal:
+            self._tell_problem(f"the broker refuses a message: {refusal}")
+        if key is not None and refusal:
+            self._outbox.drop(key)  # it would refuse it again
+        elif key is not None:
+            self._outbox.deliver(key)
+        self._hand_over()
+
+    def _publish_state(self, topic: str, payload: bytes) -> None:
+        self._state_mids.add(self._connection.publish(topic, payload, qos=1, retain=True))
+
+    def _hand_over(self) -> None:
+        """Put waiting answers on the wire, oldest first, as far as the window allows."""
+        while self.connected and self._outbox.in_flight < WINDOW and (taken := self._outbox.take()):
+            key, message = taken
+            if message.size_bytes + PACKET_HEADER_BYTES > self._packet_maximum_bytes:
+                log.warning(
+                    "answer dropped size_bytes=%d limit_bytes=%d", message.size_bytes, self._packet_maximum_bytes
+                )
+                self._outbox.drop(key)
+                continue
+            mid = self._connection.publish(message.topic, message.payload, qos=1, correlation=message.correlation)
+            self._answers_by_mid[mid] = key
+
+    def _tell_problem(self, reason: str) -> None:
+        """Log a change of state, not each retry of the same."""
+        if reason != self.problem:
+            log.warning("mqtt problem reason=%r", reason)
+        self.problem = reason

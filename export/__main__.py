@@ -26,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
         choices=("caption", "vqa"),
         help="may be given twice; default: all the checkpoint can serve",
     )
-    p.add_argument("--caption-prompt", metavar="TEXT", help="default: the family's ('a picture of' for captioning BLIP)")
+    p.add_argument(
+        "--caption-prompt", metavar="TEXT", help="default: the family's ('a picture of' for captioning BLIP)"
+    )
     p.add_argument(
         "--question-start",
         metavar="ID",
@@ -46,15 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     # Imported here: torch and transformers take seconds, and --help should not.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     from export.calibration import read_folder
-    from export.checkpoint import load
+    from export.checkpoint import load, quiet_transformers
     from export.errors import ExportError
     from export.pipeline import Options, export
 
+    quiet_transformers()
     options = Options(
         precision=arguments.precision,
         tasks=tuple(dict.fromkeys(arguments.task)) if arguments.task else None,

@@ -29,7 +29,9 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise ExportError(f"Nothing can be written at {out.parent} ({error.strerror}); choose another place.") from error
+        raise ExportError(
+            f"Nothing can be written at {out.parent} ({error.strerror}); choose another place."
+        ) from error
     try:
         yield work
         work.chmod(0o755)  # mkdtemp made it private; the board's service user must read it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,18 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, BlipConfig
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+from transformers.utils import logging
 
+from edge_app.model.manifest import Resampling
 from export.errors import ExportError
 from export.families import blip
 
-_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers in preprocessor_config.json
+_RESAMPLING: dict[int, Resampling] = {
+    0: "nearest",
+    1: "lanczos",
+    2: "bilinear",
+    3: "bicubic",
+}  # Pillow's numbers in preprocessor_config.json
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Checkpoint:
     licence: str | None
 
     @property
-    def resampling(self) -> str:
+    def resampling(self) -> Resampling:
         """Pillow filter of the image processor, by name."""
         return _RESAMPLING[int(self.processor.resample)]
 
@@ -79,6 +87,13 @@ def load(source: str) -> Checkpoint:
     name = folder.resolve().name if folder.exists() else source
     revision = getattr(model.config, "_commit_hash", None)
     return Checkpoint(name, model_class, model, tokenizer, processor, revision, _licence(folder))
+
+
+def quiet_transformers() -> None:
+    """Keep transformers' own progress bars and advice out of the export's output."""
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def _class_of(source: str, config: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import warnings
 
 import openvino as ov
 import torch
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from export.families.blip import RoleSource
 
@@ -19,9 +20,9 @@ def to_openvino(source: RoleSource) -> ov.Model:
     logging.getLogger("nncf").setLevel(logging.WARNING)
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of each Python number it freezes; those are head counts and sizes, constant in a checkpoint.
-        warnings.simplefilter("ignore", category=torch.jit.TracerWarning)
-        traced = torch.jit.trace(source.module, examples, check_trace=False)
-        model = ov.convert_model(traced, example_input=examples, input=[(shape) for shape in shapes])
+        warnings.simplefilter("ignore", category=TracerWarning)
+        traced = torch.jit.trace(source.module, examples, check_trace=False)  # type: ignore[no-untyped-call]
+        model = ov.convert_model(traced, example_input=examples, input=shapes)
     for port, name in zip(model.inputs, source.inputs, strict=True):
         port.get_tensor().set_names({name})
     for port, name in zip(model.outputs, source.outputs, strict=True):

@@ -17,7 +17,6 @@ from edge_app import __version__
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.golden import record
 from edge_app.model.manifest import (
-    FORMAT_VERSION,
     Generation,
     ImageSpec,
     Manifest,
@@ -83,23 +82,25 @@ def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Cal
         tokenizer = write_tokenizer(checkpoint.tokenizer, work / TOKENIZER_NAME)
         yes, no = word_id(tokenizer, "yes"), word_id(tokenizer, "no")
         tokens = _tokens(checkpoint, options, yes, no)
-        with _timed(seconds, "convert"):
+        with _Timed(seconds, "convert"):
             sources = blip.roles(checkpoint.model, tasks)
-            models = {role: to_openvino(source) for role, source in tqdm(sources.items(), desc="converting", unit="graph")}
-        manifest = _manifest(checkpoint, out.name, tasks, options, tokens, work)
+            models = {
+                role: to_openvino(source) for role, source in tqdm(sources.items(), desc="converting", unit="graph")
+            }
+        manifest = _manifest(checkpoint, options, tasks, tokens, name=out.name, tokenizer=work / TOKENIZER_NAME)
         if options.precision == "int8" and calibration is not None:
-            with _timed(seconds, "quantise"):
+            with _Timed(seconds, "quantise"):
                 codec = TextCodec(Bundle(work, manifest, ""))
                 models = quantize_roles(models, calibration, manifest.image, codec.question_ids)
-        with _timed(seconds, "save"):
+        with _Timed(seconds, "save"):
             manifest = manifest.model_copy(update={"roles": _save(models, work, options.precision)})
         write_manifest(work, manifest)
         report = Report(open_bundle(work), seconds=seconds)
-        with _timed(seconds, "golden sample"):
+        with _Timed(seconds, "golden sample"):
             model = VisionLanguageModel(report.bundle)
             manifest = manifest.model_copy(update={"golden": record(model)})
         if calibration is not None and options.parity_pictures:
-            with _timed(seconds, "parity"):
+            with _Timed(seconds, "parity"):
                 pictures = list(islice(calibration.pictures(), options.parity_pictures))
                 report.parity = parity.measure(checkpoint, model, pictures, calibration.questions)
             manifest = manifest.model_copy(update={"quality": _quality(report.parity)})
@@ -108,7 +109,7 @@ def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Cal
     return report
 
 
-class _timed:
+class _Timed:
     """Adds the seconds of a block to a table."""
 
     def __init__(self, table: dict[str, float], name: str) -> None:
@@ -147,17 +148,17 @@ def _tokens(checkpoint: Checkpoint, options: Options, yes: int | None, no: int |
 
 
 def _manifest(
-    checkpoint: Checkpoint, name: str, tasks: Sequence[Task], options: Options, tokens: Tokens, work: Path
+    checkpoint: Checkpoint, options: Options, tasks: Sequence[Task], tokens: Tokens, *, name: str, tokenizer: Path
 ) -> Manifest:
     """The manifest as far as it is known before the graphs are written."""
     vision, text = checkpoint.model.config.vision_config, checkpoint.model.config.text_config
     side = vision.image_size // vision.patch_size
     processor = checkpoint.processor
     prompt = blip.CAPTION_PROMPT[checkpoint.model_class] if options.caption_prompt is None else options.caption_prompt
-    limits = {"beams": options.beams, "max_new_tokens": options.max_new_tokens}
-    defaults: dict[Task, Generation] = {"caption": Generation(prompt=prompt, **limits), "vqa": Generation(**limits)}
+    limits = Generation(beams=options.beams, max_new_tokens=options.max_new_tokens)
+    defaults: dict[Task, Generation] = {"caption": limits.model_copy(update={"prompt": prompt}), "vqa": limits}
     return Manifest(
-        format_version=FORMAT_VERSION,
+        format_version=1,
         name=name,
         family="blip",
         precision=options.precision,
@@ -191,7 +192,7 @@ def _manifest(
         ),
         generation={task: defaults[task] for task in tasks},
         roles={},
-        tokenizer=describe(work / TOKENIZER_NAME),
+        tokenizer=describe(tokenizer),
         tools={
             "edge-app": __version__,
             **{name: version(name) for name in ("torch", "transformers", "openvino", "nncf", "tokenizers")},

@@ -28,7 +28,9 @@ def write_tokenizer(tokenizer: Any, path: Path) -> Tokenizer:
     written = Tokenizer.from_file(str(path))
     for sample in ("is there a dog?", "What colour is it", "naïve café, 3 people"):
         if written.encode(sample).ids != tokenizer(sample)["input_ids"]:
-            raise ExportError(f"{path.name} gives other ids than the checkpoint's tokenizer for {sample!r}; report this.")
+            raise ExportError(
+                f"{path.name} gives other ids than the checkpoint's tokenizer for {sample!r}; report this."
+            )
     return written
 
 

@@ -69,7 +69,10 @@ def blip_config(shape: Shape) -> BlipConfig:
 
 
 def save_checkpoint(
-    folder: Path, model_class: type[BlipForConditionalGeneration] | type[BlipForQuestionAnswering], shape: Shape, seed: int = 0
+    folder: Path,
+    model_class: type[BlipForConditionalGeneration] | type[BlipForQuestionAnswering],
+    shape: Shape,
+    seed: int = 0,
 ) -> Path:
     """Write weights, tokenizer and processor as `save_pretrained` does; the same seed gives the same weights."""
     torch.manual_seed(seed)

@@ -120,7 +120,8 @@ def _check_file(folder: Path, file: File, *, verify: bool) -> None:
         raise BundleError(f"The bundle file {path} is not a plain file (a link?); install the bundle again.")
     if status.st_size != file.size_bytes:
         raise BundleError(
-            f"The bundle file {path} has {status.st_size} bytes, its manifest says {file.size_bytes}; install the bundle again."
+            f"The bundle file {path} has {status.st_size} bytes, its manifest says {file.size_bytes}; "
+            "install the bundle again."
         )
     if verify and (actual := sha256_of(path)) != file.sha256:
         raise BundleError(

@@ -57,7 +57,8 @@ class Decoder:
         # A sum is finite only if every term is (logits are far too small to overflow): one pass, no temporary.
         if not np.isfinite(logits.sum(dtype=np.float64)):
             raise DeviceError(
-                f"The decoder on {self._graph.device} returned logits that are not finite; the next device will be tried."
+                f"The decoder on {self._graph.device} returned logits that are not finite; "
+                "the next device will be tried."
             )
         cache.append([self._graph.array(name) for name in self._present_names])
         return logits

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-from openvino import properties
 import openvino.properties.hint as hints
 from numpy.typing import NDArray
+from openvino import properties
 
 from edge_app.errors import BundleError, DeviceError
 from edge_app.model.bundle import Bundle
@@ -123,6 +123,6 @@ def check_inputs(graph: Graph, expected: Sequence[str]) -> None:
         surplus = sorted(set(graph.input_names) - set(expected))
         missing = sorted(set(expected) - set(graph.input_names))
         raise BundleError(
-            f"The {graph.role} graph does not fit its manifest: it lacks the inputs {missing} and has {surplus} besides; "
-            "export the bundle again."
+            f"The {graph.role} graph does not fit its manifest: it lacks the inputs {missing} and has {surplus} "
+            "besides; export the bundle again."
         )

@@ -17,17 +17,20 @@ from edge_app.model.vlm import VisionLanguageModel
 
 QUESTION = "what is in the picture?"
 TOP = 8  # logits recorded a position
-# In standard deviations of the logits. Measured between FP32 and INT8 or FP16 arithmetic of one model: see docs/bundle.md.
+# In standard deviations of the logits; docs/bundle.md has the measurements behind it.
 TOLERANCE = 0.5
 
 
 def golden_picture(spec: ImageSpec) -> NDArray[np.uint8]:
     """A picture [height, width, 3] BGR of waves, squares and noise that any machine computes alike (integers only)."""
     rows, columns = np.indices((spec.height_px, spec.width_px), dtype=np.int64)
-    waves = np.stack([(columns * 7 + rows * 3) % 256, (columns * columns // 11) % 256, (rows * columns // 13) % 256], -1)
+    waves = np.stack(
+        [(columns * 7 + rows * 3) % 256, (columns * columns // 11) % 256, (rows * columns // 13) % 256], -1
+    )
     squares = ((rows // 16 + columns // 16) % 2)[..., None] * 64
     noise = (rows * 1103515245 + columns * 12345 + rows * columns * 69069) // 65536 % 32
-    return np.clip(waves - squares + noise[..., None], 0, 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.clip(waves - squares + noise[..., None], 0, 255).astype(np.uint8)
+    return picture
 
 
 def record(model: VisionLanguageModel) -> Golden:
@@ -69,8 +72,9 @@ def verify(model: VisionLanguageModel) -> float:
         difference = float(np.abs(actual - np.array(expected.top_logits)).max()) / expected.logit_std
         if not difference <= golden.tolerance:  # written so that NaN fails too
             raise DeviceError(
-                f"{model.device} does not compute the golden sample of {model.manifest.name}: its {task} logits are off "
-                f"by {difference:.2f} standard deviations (allowed {golden.tolerance}); the next device will be tried."
+                f"{model.device} does not compute the golden sample of {model.manifest.name}: its {task} logits are "
+                f"off by {difference:.2f} standard deviations (allowed {golden.tolerance}); "
+                "the next device will be tried."
             )
         worst = max(worst, difference)
     return worst

@@ -69,4 +69,5 @@ def _lookup(mean: Triple, std: Triple) -> NDArray[np.float32]:
     """[3, 256]: the normalised value of each byte, a channel."""
     levels = np.arange(256, dtype=np.float64) / 255
     table = (levels[None, :] - np.asarray(mean)[:, None]) / np.asarray(std)[:, None]
-    return table.astype(np.float32)
+    rounded: NDArray[np.float32] = table.astype(np.float32)
+    return rounded

@@ -19,6 +19,7 @@ Role = Literal["vision", "caption_memory", "question_memory", "question_encoder"
 # A plain file name: no folder, no "..", nothing hidden.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Resampling = Literal["nearest", "bilinear", "bicubic", "lanczos"]  # filters of Pillow
 Triple = tuple[float, float, float]
 
 ROLES_OF_TASK: dict[Task, tuple[Role, ...]] = {
@@ -47,7 +48,7 @@ class ImageSpec(_Part):
     width_px: int = Field(gt=0, le=4096)
     mean: Triple = Field(description="per channel, RGB, of values in 0..1")
     std: Triple
-    resampling: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    resampling: Resampling
     prefix_positions: int = Field(ge=0, description="image states before the patches (the class token)")
     patch_rows: int = Field(gt=0)
     patch_columns: int = Field(gt=0)

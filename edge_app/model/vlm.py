@@ -175,14 +175,15 @@ class VisionLanguageModel:
     def check(
         self, task: str, pixels: NDArray[np.float32], question: str | None, token_ids: Sequence[int]
     ) -> NDArray[np.float32]:
-        """Logits [T, V] after each of `token_ids`, in one pass and without choosing: what the golden sample compares."""
+        """Logits [T, V] after each of `token_ids`, in one pass, choosing nothing: what the golden sample compares."""
         encoding = self.encode_pixels(pixels)
         if task == "caption":
             memory, mask = self._memory("caption_memory", encoding), self._everywhere
         else:
             memory, mask = self._ask(encoding, [self.codec.question_ids(question or "")], None)
         self._decoder.begin(self._cache(memory, mask, batch=1, capacity=len(token_ids)))
-        return self._decoder.forward(np.array([token_ids], np.int64))[0].copy()
+        logits: NDArray[np.float32] = self._decoder.forward(np.array([token_ids], np.int64))[0].copy()
+        return logits
 
     def _memory(self, role: Role, encoding: Encoding) -> dict[str, ov.Tensor]:
         """Keys and values of the image for captions or questions: computed once an encoding."""

@@ -31,12 +31,11 @@ PATCH_PHASE_SHARE = 0.3  # of the time
 PATCH_WEIGHT = 0.5  # of the patches' loss in the second phase
 WARM_UP_STEPS = 100
 COOL_DOWN_SHARE = 0.4  # of the time, at the end, in which the rate falls to nothing
-MATRIX_RATE = 2e-3
-OTHER_RATE = 1e-3
+RATE = 1e-3
 WEIGHT_DECAY = 0.05
 GRADIENT_NORM = 1.0
 SAVE_EVERY_S = 300.0
-LOG_EVERY_STEPS = 100
+LOG_EVERY_STEPS = 50
 
 log = logging.getLogger("export.demo.train")
 
@@ -59,33 +58,28 @@ class PatchHead(nn.Module):
         return loss, right[batch.patch_colours > 0].float().mean()
 
 
-class Optimisers:
-    """Muon for the matrices inside the layers, AdamW for everything else, on one schedule."""
+class Optimiser:
+    """AdamW with warm-up and cool-down; weight decay on matrices only."""
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        named = [pair for module in modules for pair in module.named_parameters()]
-        matrices = [weight for name, weight in named if weight.ndim == 2 and "layer" in name]
-        inside = {id(weight) for weight in matrices}
-        others = [weight for _, weight in named if id(weight) not in inside]
-        self._parts = [
-            torch.optim.Muon(matrices, lr=MATRIX_RATE, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+        self._weights = [weight for module in modules for weight in module.parameters()]
+        groups = [
+            {"params": [weight for weight in self._weights if weight.ndim >= 2], "weight_decay": WEIGHT_DECAY},
+            {"params": [weight for weight in self._weights if weight.ndim < 2], "weight_decay": 0.0},
         ]
-        self._rates = [MATRIX_RATE, OTHER_RATE]
-        self._weights = matrices + others
-        self._step = 0
+        self._adamw = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), fused=True)
+        self._steps = 0
 
     def step(self, loss: Tensor, time_share: float) -> None:
         """One update at this share (0..1) of the training time."""
-        self._step += 1
-        factor = min(1.0, self._step / WARM_UP_STEPS, (1 - time_share) / COOL_DOWN_SHARE)
+        self._steps += 1
+        factor = min(1.0, self._steps / WARM_UP_STEPS, (1 - time_share) / COOL_DOWN_SHARE)
+        for group in self._adamw.param_groups:
+            group["lr"] = RATE * max(factor, 0.0)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._weights, GRADIENT_NORM)
-        for part, rate in zip(self._parts, self._rates, strict=True):
-            for group in part.param_groups:
-                group["lr"] = rate * max(factor, 0.0)
-            part.step()
-            part.zero_grad(set_to_none=True)
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=True)
 
 
 def text_loss(model: BlipForQuestionAnswering, image_states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -113,7 +107,7 @@ def train(out: Path, minutes: float, seed: int) -> BlipForQuestionAnswering:
     """Train for `minutes` and leave the checkpoint in `out`, written anew every few minutes on the way."""
     torch.manual_seed(seed)
     model, head = build_model().train(), PatchHead()
-    optimisers = Optimisers((model, head))
+    optimiser = Optimiser((model, head))
     started_s = saved_s = time.monotonic()
     step = 0
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}") as progress:
@@ -130,7 +124,7 @@ def train(out: Path, minutes: float, seed: int) -> BlipForQuestionAnswering:
                 else:
                     losses["caption"], losses["answer"] = text_loss(model, image_states, batch)
                     total = losses["caption"] + losses["answer"] + PATCH_WEIGHT * patch_loss
-            optimisers.step(total, share)
+            optimiser.step(total, share)
             step += 1
             progress.update(100 * share - progress.n)
             if step % LOG_EVERY_STEPS == 0:

@@ -8,13 +8,13 @@ with one input a layer; OpenVINO's fused attention op over stacked inputs takes 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BlipConfig, BlipForConditionalGeneration, BlipForQuestionAnswering
+from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
 
 from edge_app.model.kv_cache import memory_names
 from edge_app.model.manifest import Role, Task
@@ -45,13 +45,13 @@ class RoleSource:
     outputs: tuple[str, ...]
 
 
-def tasks_of(model: nn.Module) -> tuple[Task, ...]:
+def tasks_of(model: Any) -> tuple[Task, ...]:
     """Tasks a checkpoint can serve.
 
     A VQA decoder can attend to image states directly and so caption, when they are as wide as its own; how well depends
     on its training.
     """
-    config: BlipConfig = model.config
+    config: Any = model.config
     if isinstance(model, BlipForConditionalGeneration):
         return ("caption",)
     same_width = config.text_config.encoder_hidden_size == config.text_config.hidden_size
@@ -83,7 +83,7 @@ def roles(model: Any, tasks: Sequence[Task]) -> dict[Role, RoleSource]:
     return found
 
 
-def _positions(config: BlipConfig) -> int:
+def _positions(config: Any) -> int:
     """Image states of one picture: patches and the class token."""
     return int((config.vision_config.image_size // config.vision_config.patch_size) ** 2 + 1)
 
@@ -133,6 +133,11 @@ def _split(states: Tensor, attention: Any) -> Tensor:
     return states.view(shape).transpose(1, 2)
 
 
+def _keys_values(states: Tensor, attention: Any) -> tuple[Tensor, Tensor]:
+    """[B, T, C] -> keys and values, each [B, heads, T, D]."""
+    return _split(attention.key(states), attention), _split(attention.value(states), attention)
+
+
 def _attend(states: Tensor, key: Tensor, value: Tensor, mask: Tensor, block: Any) -> Tensor:
     """One attention block with its residual and layer norm.
 
@@ -161,14 +166,14 @@ class _Vision(nn.Module):
 class _Memory(nn.Module):
     """Cross-attention keys and values of every layer: [1, N, C] -> 2 x layers of [1, heads, N, D]."""
 
-    def __init__(self, layers: Sequence[Any]) -> None:
+    def __init__(self, layers: Iterable[Any]) -> None:
         super().__init__()
         self.attentions = nn.ModuleList(layer.crossattention.self for layer in layers)
 
     def forward(self, states: Tensor) -> tuple[Tensor, ...]:
         memory: list[Tensor] = []
         for attention in self.attentions:
-            memory += [_split(attention.key(states), attention), _split(attention.value(states), attention)]
+            memory += _keys_values(states, attention)
         return tuple(memory)
 
 
@@ -184,8 +189,7 @@ class _QuestionEncoder(nn.Module):
     def forward(self, tokens: Tensor, token_mask: Tensor, image_mask: Tensor, *image: Tensor) -> tuple[Tensor, ...]:
         states = self.embeddings(input_ids=tokens)
         for index, layer in enumerate(self.layers):
-            own = layer.attention.self
-            key, value = _split(own.key(states), own), _split(own.value(states), own)
+            key, value = _keys_values(states, layer.attention.self)
             states = _attend(states, key, value, token_mask, layer.attention)
             states = _attend(states, image[2 * index], image[2 * index + 1], image_mask, layer.crossattention)
             states = layer.feed_forward_chunk(states)
@@ -209,8 +213,7 @@ class _Decoder(nn.Module):
         present: list[Tensor] = []
         states = self.embeddings(input_ids=tokens, position_ids=positions.unsqueeze(0))
         for index, layer in enumerate(self.layers):
-            own = layer.attention.self
-            key, value = _split(own.key(states), own), _split(own.value(states), own)
+            key, value = _keys_values(states, layer.attention.self)
             present += [key, value]
             all_keys = torch.cat([past[2 * index], key], dim=2)  # [B, heads, P, D] + [B, heads, T, D]
             all_values = torch.cat([past[2 * index + 1], value], dim=2)
@@ -220,7 +223,7 @@ class _Decoder(nn.Module):
         return (self.head(states), *present)
 
 
-def check_supported(config: BlipConfig) -> None:
+def check_supported(config: Any) -> None:
     """Raise ExportError for a BLIP this family cannot express."""
     if config.vision_config.image_size % config.vision_config.patch_size:
         raise ExportError(

@@ -1,0 +1,97 @@
+"""`edge-app`, the command line: parse arguments, set up logging, turn errors into exit codes; the rooms do the work."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from edge_app import __version__
+from edge_app.errors import ConfigError, EdgeAppError
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = (
+    0,
+    1,
+    2,
+    78,
+)  # 78: EX_CONFIG of sysexits.h; systemd does not restart it
+
+# verb -> (help, module, function that adds its arguments, function that runs it). Imported only when the verb is
+# used: the service must stay small, and `--help` fast.
+_VERBS = {
+    "demo": ("see it work: a drawn scene, a small model, an embedded broker", "demo", "add_arguments", "run"),
+    "run": ("run the service", "run", "add_arguments", "run"),
+    "caption": ("describe picture files", "describe", "add_caption_arguments", "run_caption"),
+    "ask": ("answer questions about a picture file", "describe", "add_ask_arguments", "run_ask"),
+    "bench": ("measure a bundle on this machine", "bench", "add_arguments", "run"),
+    "cameras": ("list the cameras of this machine", "cameras", "add_arguments", "run"),
+    "doctor": ("find what is wrong, and the mend", "doctor", "add_arguments", "run"),
+    "check-config": ("check the configuration and show it in full", "check_config", "add_arguments", "run"),
+}
+
+# journald reads "<N>" at the start of a line as its priority (sd-daemon(3)).
+_JOURNAL_PRIORITIES = {logging.DEBUG: "<7>", logging.INFO: "<6>", logging.WARNING: "<4>", logging.ERROR: "<3>"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0 done, 1 failed, 2 usage, 78 bad configuration."""
+    arguments_left = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in arguments_left if not word.startswith("-")), None)
+    arguments = parser(verb).parse_args(arguments_left)
+    set_up_logging(getattr(arguments, "log_level", "INFO"))
+    _, module, _, function = _VERBS[arguments.verb]
+    try:
+        code: int = getattr(importlib.import_module(f"edge_app.commands.{module}"), function)(arguments)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"edge-app: {problem}", file=sys.stderr)
+        return EXIT_CONFIG
+    except EdgeAppError as error:
+        print(f"edge-app: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as shells report it
+    except BrokenPipeError:
+        # The reader of our output has gone (`edge-app ... | head`); leave nothing for Python to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    return code
+
+
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser; only the arguments of `verb` are added, since that imports its module."""
+    p = argparse.ArgumentParser(prog="edge-app", description="An edge device that says what it sees.")
+    p.add_argument("--version", action="version", version=f"edge-app {__version__}")
+    verbs = p.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, (help_text, module, add_arguments, _) in _VERBS.items():
+        sub = verbs.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+        if name == verb:
+            getattr(importlib.import_module(f"edge_app.commands.{module}"), add_arguments)(sub)
+    return p
+
+
+def set_up_logging(level: str) -> None:
+    """Log to stderr; with journald's priorities and no time of its own when stderr is the journal."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter(to_journal="JOURNAL_STREAM" in os.environ))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, *, to_journal: bool) -> None:
+        super().__init__("%(message)s" if to_journal else "%(asctime)s %(levelname)-7s %(message)s")
+        self._to_journal = to_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not self._to_journal:
+            return text
+        priority = _JOURNAL_PRIORITIES.get(record.levelno, "<5>")
+        return "\n".join(priority + line for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Command-line arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_app.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_app.model.loading import LoadedModels
+
+CONFIG_PLACES = (Path("config.toml"), Path("/etc/edge-app/config.toml"))
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which bundle to load, and onto what."""
+    parser.add_argument("--bundle", metavar="DIR", type=Path, required=True, help="folder of the model bundle")
+    parser.add_argument(
+        "--device", default="AUTO", help="AUTO, CPU, GPU or GPU.N; default: AUTO, the GPU before the CPU"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, default=0, help="CPU threads; default: OpenVINO decides")
+    parser.add_argument("--cache-dir", metavar="DIR", type=Path, help="keep compiled graphs here")
+    parser.add_argument("--json", action="store_true", help="JSON on stdout, and nothing else")
+
+
+def load_from(arguments: argparse.Namespace) -> LoadedModels:
+    """Load the bundle that `add_model_arguments` named."""
+    from edge_app.model.loading import load_models
+
+    return load_models(
+        [arguments.bundle], device=arguments.device, threads=arguments.threads, cache_dir=arguments.cache_dir
+    )
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Where the configuration is."""
+    places = " or ".join(map(str, CONFIG_PLACES))
+    parser.add_argument("--config", metavar="FILE", type=Path, help=f"default: {places}, whichever is there first")
+
+
+def config_path(arguments: argparse.Namespace) -> Path:
+    """The file `add_config_argument` named, or the first that is there; raises ConfigError if none is."""
+    if arguments.config is not None:
+        return Path(arguments.config)
+    for path in CONFIG_PLACES:
+        if path.is_file():
+            return path
+    places = " nor ".join(map(str, CONFIG_PLACES))
+    raise ConfigError([f"There is no configuration at {places}; name one with --config FILE."])

@@ -1,0 +1,135 @@
+"""The model as a child process: the newest frame and a request in, a result out.
+
+Started by the service as `python -m edge_app.model.worker --link-fd N`. A GPU call that hangs cannot be cancelled from
+inside, so the service kills this process when an answer is late; nothing here needs to survive that.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_app.child import ParentLink
+from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
+from edge_app.frames import FrameBuffer, FrameInfo
+from edge_app.model.loading import LoadedModels, load_models
+from edge_app.model.manifest import Task
+from edge_app.model.vlm import Encoding, Text, VisionLanguageModel
+
+log = logging.getLogger(__name__)
+
+Message = dict[str, Any]
+
+
+class Worker:
+    """Answers requests about the newest frame of each camera."""
+
+    def __init__(self, models: LoadedModels, frames: Mapping[str, FrameBuffer]) -> None:
+        self._models = models
+        self._frames = frames
+        # The last encoding of each model and what it shows: asking again about the same frame costs no vision pass.
+        self._encodings: dict[VisionLanguageModel, tuple[tuple[str, int], FrameInfo, Encoding]] = {}
+        self._operations: dict[str, Callable[[Message], Message]] = {
+            "caption": self._caption,
+            "ask": self._ask,
+            "ping": lambda _: {},
+        }
+
+    def handle(self, request: Message) -> Message:
+        """One request in, one reply out; a device failure is raised, since only a new process can mend it."""
+        operation = self._operations.get(str(request.get("op")))
+        try:
+            if operation is None:
+                raise BadRequestError(f"The model process knows no operation {request.get('op')!r}.")
+            return {"ok": True, "result": operation(request)}
+        except BadRequestError as error:
+            return _refusal("bad_request", error)
+        except CameraError as error:
+            return _refusal("camera_unavailable", error)
+        except BundleError as error:
+            return _refusal("model_unavailable", error)
+
+    def _caption(self, request: Message) -> Message:
+        model, info, encoding = self._encode("caption", str(request["camera"]))
+        return _result(model, info, model.caption(encoding, prompt=request.get("prompt")))
+
+    def _ask(self, request: Message) -> Message:
+        model, info, encoding = self._encode("vqa", str(request["camera"]))
+        region = request.get("region")
+        answer = model.answer(
+            encoding,
+            str(request["question"]),
+            choices=request.get("choices"),
+            region=None if region is None else tuple(region),
+        )
+        return _result(model, info, answer)
+
+    def _encode(self, task: Task, camera: str) -> tuple[VisionLanguageModel, FrameInfo, Encoding]:
+        """The newest frame of `camera`, encoded by the model that serves `task`."""
+        model = self._models.serving(task)
+        newest = self._frames[camera].latest_info() if camera in self._frames else None
+        if newest is None:
+            raise CameraError(f"The camera {camera!r} has delivered no frame yet; check it with `edge-app doctor`.")
+        known = self._encodings.get(model)
+        if known is not None and known[0] == (camera, newest.frame_id):
+            _, info, encoding = known
+            encoding.timing_ms = dict.fromkeys(encoding.timing_ms, 0.0)  # this request did not spend it
+            return model, info, encoding
+        frame = self._frames[camera].latest()
+        if frame is None:
+            raise CameraError(f"The newest frame of camera {camera!r} could not be read; ask again.")
+        encoding = model.encode(frame.image)
+        self._encodings[model] = ((camera, frame.info.frame_id), frame.info, encoding)
+        return model, frame.info, encoding
+
+
+def _result(model: VisionLanguageModel, info: FrameInfo, text: Text) -> Message:
+    return {
+        **vars(text),
+        "token_ids": list(text.token_ids),
+        "frame_id": info.frame_id,
+        "frame_ts": info.ts,
+        "captured_s": info.captured_s,
+        "model": model.manifest.name,
+        "device": model.device,
+    }
+
+
+def _refusal(code: str, error: EdgeAppError) -> Message:
+    return {"ok": False, "code": code, "message": str(error)}
+
+
+def main(argv: list[str]) -> int:
+    """Load the bundles of the hello, say ready, then serve until the service closes the link."""
+    link = ParentLink.from_args(argv)
+    hello = link.hello
+    logging.basicConfig(level=hello.get("log_level", "INFO"), format="%(levelname)s %(name)s %(message)s")
+    frames = {name: FrameBuffer.attach(fd) for name, fd in hello["frames"].items()}
+    cache_dir = hello.get("cache_dir")
+    try:
+        models = load_models(
+            [Path(folder) for folder in hello["bundles"]],
+            device=hello["device"],
+            threads=hello["threads"],
+            cache_dir=Path(cache_dir) if cache_dir else None,
+        )
+    except EdgeAppError as error:
+        link.send({"event": "failed", "reason": str(error)})
+        return 1
+    worker = Worker(models, frames)
+    link.send({"event": "ready", "info": models.info()})
+    while (request := link.receive()) is not None:
+        try:
+            reply = worker.handle(request)
+        except DeviceError as error:
+            link.send({"event": "failed", "reason": str(error)})
+            return 1
+        link.send(reply)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

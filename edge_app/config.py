@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -69,7 +69,9 @@ def load_config(
         # JSON mode is what makes strict types usable: a TOML array is a tuple, a string may be a path.
         return Config.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
-        raise ConfigError([_sentence(dict(problem)) for problem in error.errors()]) from error
+        # A list that lost its wrong items is also "too short": the items' own problems say it better.
+        told = [problem for problem in error.errors() if problem["type"] != "too_short" or not problem["input"]]
+        raise ConfigError([_sentence(dict(problem)) for problem in told]) from error
 
 
 def check_files(config: Config) -> None:
@@ -113,7 +115,9 @@ def _from_text(section: str, key: str, text: str) -> object:
     """A value given as text (environment, command line): text where the field is text, else TOML notation."""
     model = Config.model_fields.get(section)
     field = model.annotation.model_fields.get(key) if model and isinstance(model.annotation, type) else None
-    kinds = {field.annotation, *get_args(field.annotation)} if field else set()
+    annotation = field.annotation if field else None
+    # `str`, `str | None` and Literal["5", ...] are text; tuple[str, ...] is a list.
+    kinds = set() if get_origin(annotation) is tuple else {annotation, *get_args(annotation)}
     if kinds & {str, Path} or any(isinstance(kind, str) for kind in kinds):
         return text
     try:
@@ -131,7 +135,7 @@ def _sentence(problem: dict[str, Any]) -> str:
         return f"{key}: This key is required; set it."
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
-        return f"{key}: {text[0].upper()}{text[1:]}."
+        return f"{key}: {text}."
     return f"{key}: {text}, but it is {problem['input']!r}."
 
 

@@ -1,0 +1,291 @@
+"""Gives the model its work and settles every debt: each question gets exactly one answer, whatever happens.
+
+A question is owed an answer from `ask` on. It is settled by a result, by its deadline, by a model that dies on it
+twice, or by the end of the service; `Job.settled` keeps it from being settled again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from edge_app.health import StageTimes
+from edge_app.messages import (
+    ERROR_CODES,
+    Command,
+    ErrorCode,
+    Question,
+    Result,
+    failed,
+    from_worker,
+)
+from edge_app.model_client import ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
+from edge_app.publisher import Publisher
+from edge_app.scheduler import Job, Scheduler
+
+ATTEMPTS = 2  # model processes that one question may cost
+RECHECK_S = 0.1  # how soon to look again for the first frame of a camera whose caption is due
+
+log = logging.getLogger(__name__)
+
+
+class Cameras(Protocol):
+    """What the dispatcher asks about cameras."""
+
+    def names(self) -> tuple[str, ...]:
+        """All cameras, in the order of the configuration."""
+
+    def frame_id(self, name: str) -> int | None:
+        """The newest frame of a camera; None if it is offline or has delivered none."""
+
+
+class Dispatcher:
+    """One request in flight; questions before captions; one answer a question. Owned by the main thread."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        cameras: Cameras,
+        publisher: Publisher,
+        submit: Callable[[int, dict[str, Any]], None],
+        command_timeout_s: float,
+    ) -> None:
+        self.prompt: str | None = None
+        self.model_info: dict[str, Any] | None = None
+        self.model_problem: str | None = None
+        """Why the model last failed to start; None while it starts for the first time, restarts, or runs."""
+        self.stage_times = StageTimes()
+        self.counts: Counter[str] = Counter()
+        self._scheduler, self._cameras, self._publisher = scheduler, cameras, publisher
+        self._submit = submit
+        self._command_timeout_s = command_timeout_s
+        self._number = 0
+        self._current: Job | None = None
+        self._captioned: dict[str, int] = {}  # camera: its frame in the last caption
+        self._caption_problems: dict[str, str] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """The model process has loaded."""
+        return self.model_info is not None
+
+    @property
+    def queue_length(self) -> int:
+        """Awaited jobs that have not begun."""
+        return len(self._scheduler.waiting)
+
+    def ask(self, question: Question) -> None:
+        """Take a question; from here on its answer is owed."""
+        if question.retryable and any(_same(question, job.question) for job in self._unsettled()):
+            self.counts["duplicate_questions"] += 1
+            return
+        deadline_s = time.monotonic() + question.timeout_s
+        self._accept(Job("", question=question, deadline_s=deadline_s), question.camera)
+
+    def caption_now(self, command: Command) -> None:
+        """Take a `request/caption`; from here on its response is owed."""
+        deadline_s = time.monotonic() + self._command_timeout_s
+        self._accept(Job("", command=command, deadline_s=deadline_s), command.camera)
+
+    def handle(self, event: ModelEvent) -> None:
+        """Take one event of the model client."""
+        match event:
+            case ModelReady(info):
+                self.model_info, self.model_problem = info, None
+            case ModelDown(reason, was_ready):
+                self._on_down(reason, was_ready=was_ready)
+            case ModelReply(number, reply):
+                self._on_reply(self._finish(number), reply)
+            case ModelLost(number, reason):
+                self._on_lost(self._finish(number), reason)
+        self.work()
+
+    def work(self) -> None:
+        """Tell `timeout` to whom it is due, and give the model its next request if it has none."""
+        now_s = time.monotonic()
+        for job in self._scheduler.expired(now_s):
+            self._time_out(job)
+        current = self._current
+        if current is not None and current.is_awaited and current.deadline_s <= now_s:
+            self._time_out(current)
+        if self._current is not None or not self.is_ready:
+            return
+        if following := self._scheduler.next_job(now_s, self._has_new_frame):
+            self._begin(following)
+
+    def next_event_s(self) -> float:
+        """Monotonic time at which `work` has something to do even if no event comes."""
+        if self._current is not None:
+            # Captions cannot begin before the reply, which is an event; only deadlines matter.
+            jobs = [job.deadline_s for job in self._unsettled()]
+            return min(jobs, default=math.inf)
+        return max(self._scheduler.next_event_s(), time.monotonic() + RECHECK_S)
+
+    def shut_down(self) -> None:
+        """Settle every debt with `model_unavailable`, because the service ends."""
+        for job in self._unsettled():
+            self._fail(job, "model_unavailable", "The service is shutting down; ask again when it is online.")
+        self._scheduler.drain()
+
+    def _accept(self, job: Job, camera: str | None) -> None:
+        """Queue an awaited job, or settle it at once with the reason why it cannot run."""
+        names = self._cameras.names()
+        usable = [name for name in names if self._cameras.frame_id(name) is not None]
+        job.camera = camera or (usable[0] if usable else names[0])
+        if camera is not None and camera not in names:
+            job.camera = ""
+            self._fail(job, "bad_request", f"There is no camera {camera!r}; there are {', '.join(names)}.")
+        elif job.camera not in usable:
+            self._fail(job, "camera_unavailable", "The camera delivers no frames at present; ask again later.")
+        elif self.model_problem is not None:
+            self._fail(job, "model_unavailable", f"The model cannot start: {self.model_problem}")
+        elif not self._scheduler.add(job):
+            self._fail(job, "busy", f"{self.queue_length} questions are waiting already; ask again later.")
+        else:
+            self.work()
+
+    def _begin(self, job: Job) -> None:
+        self._number += 1
+        self._current = job
+        request: dict[str, Any] = {"op": "caption", "camera": job.camera, "prompt": self.prompt}
+        if job.question is not None:
+            request = {
+                "op": "ask",
+                "camera": job.camera,
+                "question": job.question.question,
+                "choices": list(job.question.choices) if job.question.choices else None,
+                "region": list(job.question.region) if job.question.region else None,
+            }
+        self._submit(self._number, request)
+
+    def _finish(self, number: int) -> Job:
+        assert self._current is not None and number == self._number
+        job, self._current = self._current, None
+        return job
+
+    def _on_down(self, reason: str, *, was_ready: bool) -> None:
+        self.model_info = None
+        if was_ready:
+            return  # it ran a moment ago and will again: questions wait for it
+        self.model_problem = reason
+        for job in self._scheduler.drain():
+            self._fail(job, "model_unavailable", f"The model cannot start: {reason}")
+
+    def _on_lost(self, job: Job, reason: str) -> None:
+        job.attempts += 1
+        self.counts["lost_inferences"] += 1
+        if not job.is_awaited:
+            return
+        if job.attempts < ATTEMPTS:
+            self._scheduler.put_back(job)
+        else:
+            self._fail(job, "model_unavailable", f"The model failed {ATTEMPTS} times on this request: {reason}")
+
+    def _on_reply(self, job: Job, reply: dict[str, Any]) -> None:
+        if reply.get("ok") is not True:
+            code, message = reply.get("code"), str(reply.get("message"))
+            self._fail(job, code if code in ERROR_CODES else "model_unavailable", message)
+            return
+        now_s = time.monotonic()
+        try:
+            result = from_worker(
+                "answer" if job.question else "caption",
+                reply["result"],
+                camera=job.camera,
+                now_unix_s=time.time(),
+                now_s=now_s,
+                question=job.question,
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            log.exception("model reply is malformed camera=%s", job.camera)
+            self._fail(job, "model_unavailable", f"The model sent a malformed result ({error!r}).")
+            return
+        self._count(job, result)
+        if job.question is not None:
+            self._settle(job, result)
+            return
+        self._captioned[job.camera] = result.frame_id or 0
+        self._caption_problems.pop(job.camera, None)
+        self._publisher.caption(job.camera, result)
+        self._settle(job, result)
+
+    def _count(self, job: Job, result: Result) -> None:
+        timing = result.timing_ms
+        assert timing is not None
+        self.stage_times.add(dataclasses.asdict(timing))
+        self.counts["captions" if job.question is None else "answers"] += 1
+        log.info(
+            "%s camera=%s%s frame=%s tokens=%s vision_ms=%s decode_ms=%s total_ms=%s",
+            "captioned" if job.question is None else "answered",
+            job.camera,
+            f" id={job.question.id!r}" if job.question else "",
+            result.frame_id,
+            result.tokens,
+            timing.vision,
+            timing.decode,
+            timing.total,
+        )
+
+    def _time_out(self, job: Job) -> None:
+        if self.is_ready:
+            self._fail(job, "timeout", "The answer took longer than the time allowed; ask again, or allow more.")
+        else:
+            self._fail(job, "model_unavailable", "The model is still starting; ask again later.")
+
+    def _fail(self, job: Job, code: ErrorCode, message: str) -> None:
+        if not job.is_awaited:
+            self._tell_caption_problem(job.camera, message)
+            return
+        self.counts[code] += 1
+        result = failed(
+            "answer" if job.question else "caption",
+            code,
+            message,
+            now_unix_s=time.time(),
+            id=job.question.id if job.question else None,
+            camera=job.camera or None,
+            question=job.question.question if job.question else None,
+        )
+        self._settle(job, result)
+
+    def _settle(self, job: Job, result: Result) -> None:
+        """Pay the debt of a job, once."""
+        if not job.is_awaited:
+            return
+        job.settled = True
+        if job.question is not None:
+            self._publisher.answer(job.question, result)
+        elif job.command is not None and result.error is not None:
+            self._publisher.respond(job.command, job.command.name, error=dataclasses.asdict(result.error))
+        elif job.command is not None:
+            self._publisher.respond(job.command, job.command.name, data=dataclasses.asdict(result))
+
+    def _tell_caption_problem(self, camera: str, message: str) -> None:
+        """Log why captions fail when the reason changes, not at each one."""
+        self.counts["failed_captions"] += 1
+        if self._caption_problems.get(camera) != message:
+            log.warning("caption failed camera=%s reason=%r", camera, message)
+        self._caption_problems[camera] = message
+
+    def _unsettled(self) -> list[Job]:
+        current = [self._current] if self._current is not None else []
+        return [job for job in (*current, *self._scheduler.waiting) if job.is_awaited]
+
+    def _has_new_frame(self, camera: str) -> bool:
+        frame_id = self._cameras.frame_id(camera)
+        return frame_id is not None and frame_id != self._captioned.get(camera)
+
+
+def _same(question: Question, other: Question | None) -> bool:
+    """Whether two questions are one, sent twice; a client may well use one id for many questions."""
+    return (
+        other is not None
+        and question.question == other.question
+        and (question.response_topic, question.correlation) == (other.response_topic, other.correlation)
+        and (question.id == other.id or question.correlation is not None)
+    )

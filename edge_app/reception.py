@@ -1,0 +1,110 @@
+"""The front door: what each incoming message asks for, and a reply for everyone who can be reached."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from edge_app.dispatcher import Dispatcher
+from edge_app.errors import BadRequestError
+from edge_app.messages import BadRequest, Command, failed
+from edge_app.mqtt.requests import (
+    COMMAND_NAME,
+    Inbound,
+    Rules,
+    parse_command,
+    parse_question,
+    parse_setting,
+)
+from edge_app.publisher import Publisher
+from edge_app.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+class Reception:
+    """Routes questions, settings and commands. Owned by the main thread."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        dispatcher: Dispatcher,
+        scheduler: Scheduler,
+        publisher: Publisher,
+        info: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.dropped: Counter[str] = Counter()
+        """Messages with no effect and no reply, by reason."""
+        self._rules, self._dispatcher, self._scheduler = rules, dispatcher, scheduler
+        self._publisher, self._info = publisher, info
+        # A bare counter would begin again after a restart, and ids must not repeat.
+        boot_id, numbers = secrets.token_hex(4), itertools.count(1)
+        self._new_id = lambda: f"{boot_id}-{next(numbers)}"
+
+    def handle(self, message: Inbound) -> None:
+        """Take one message from the network; nothing in it makes this raise."""
+        kind, name = self._rules.topics.route(message.topic)
+        if message.retained:
+            # The broker would deliver it again at each connect: an old command, not a new one.
+            self.dropped["retained"] += 1
+        elif kind == "ask":
+            self._ask(message)
+        elif kind == "set":
+            self._set(message, name)
+        elif kind == "request":
+            self._command(message, name)
+        else:
+            self.dropped["unknown_topic"] += 1
+
+    def publish_settings(self) -> None:
+        """Publish all settings as they are."""
+        self._publisher.setting("pause", "ON" if self._scheduler.paused else "OFF")
+        self._publisher.setting("interval", f"{self._scheduler.interval_s:g}")
+        self._publisher.setting("prompt", self._dispatcher.prompt or "")
+
+    def _ask(self, message: Inbound) -> None:
+        question = parse_question(message, self._rules, self._new_id)
+        if not isinstance(question, BadRequest):
+            self._dispatcher.ask(question)
+            return
+        self._dispatcher.counts["bad_request"] += 1
+        result = failed("answer", "bad_request", question.message, now_unix_s=time.time(), id=question.id)
+        self._publisher.answer(question, result)
+
+    def _set(self, message: Inbound, key: str) -> None:
+        try:
+            value = parse_setting(message, key)
+        except BadRequestError as error:
+            self.dropped["bad_setting"] += 1
+            log.warning("setting refused key=%s reason=%r", key, str(error))
+            return
+        if key == "pause":
+            self._scheduler.paused = bool(value)
+        elif key == "interval":
+            self._scheduler.interval_s = float(value)
+        else:
+            self._dispatcher.prompt = str(value) or None
+        log.info("setting changed key=%s value=%r", key, value)
+        self.publish_settings()
+
+    def _command(self, message: Inbound, name: str) -> None:
+        command = parse_command(message, name, self._rules)
+        if isinstance(command, BadRequest):
+            self._refuse(command, name, command.message)
+        elif command.name == "info":
+            self._publisher.respond(command, name, data=self._info())
+        elif command.name == "caption":
+            self._dispatcher.caption_now(command)
+        else:
+            self._refuse(command, name, f"There is no command {name!r}; there are caption and info.")
+
+    def _refuse(self, command: Command | BadRequest, name: str, reason: str) -> None:
+        if command.response_topic is None and not COMMAND_NAME.fullmatch(name):
+            self.dropped["unanswerable"] += 1  # the name is not fit to be part of a topic of ours
+            return
+        self._publisher.respond(command, name, error={"code": "bad_request", "message": reason})

@@ -1,0 +1,76 @@
+"""What the service tells of itself: `info` (what runs here, retained) and `health` (how it runs, now)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import edge_app
+from edge_app.dispatcher import Dispatcher
+from edge_app.health import rss_mib, temperature_c
+from edge_app.messages import rfc3339
+from edge_app.model_client import ModelClient
+from edge_app.mqtt.outbox import Outbox
+from edge_app.settings import Config
+
+
+def model_state(dispatcher: Dispatcher) -> str:
+    """`ready`, `starting`, or `failed` when the last start failed."""
+    if dispatcher.is_ready:
+        return "ready"
+    return "failed" if dispatcher.model_problem else "starting"
+
+
+def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> dict[str, Any]:
+    """What runs here, with what was asked for and what was got, and no secret."""
+    return {
+        "v": 1,
+        "version": edge_app.__version__,
+        "node": config.node.id,
+        "model": {
+            "state": model_state(dispatcher),
+            "problem": dispatcher.model_problem,
+            "requested_device": config.model.device,
+            **(dispatcher.model_info or {}),
+        },
+        "cameras": cameras,
+        "config": config.public(),
+    }
+
+
+def health(
+    *,
+    started_s: float,
+    cameras: Mapping[str, Any],
+    dispatcher: Dispatcher,
+    model: ModelClient,
+    outbox: Outbox,
+    dropped: Mapping[str, int],
+    mqtt_problem: str | None,
+) -> dict[str, Any]:
+    """How the service does; times in the units of their names."""
+    return {
+        "v": 1,
+        "ts": rfc3339(time.time()),
+        "uptime_s": round(time.monotonic() - started_s, 1),
+        "cameras": cameras,
+        "model": {
+            "state": model_state(dispatcher),
+            "restarts": model.restarts,
+            "rss_mib": rss_mib(model.pid) if model.pid else None,
+        },
+        "stages_ms": dispatcher.stage_times.summary(),
+        "queued_questions": dispatcher.queue_length,
+        "counts": dict(dispatcher.counts),
+        "outbox": {
+            "accepted": outbox.accepted,
+            "delivered": outbox.delivered,
+            "dropped": outbox.dropped,
+            "pending": outbox.pending,
+        },
+        "dropped": dict(dropped),
+        "mqtt_problem": mqtt_problem,
+        "rss_mib": rss_mib(),
+        "temperature_c": temperature_c(),
+    }

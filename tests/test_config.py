@@ -1,0 +1,189 @@
+"""Configuration: precedence, every error at once, refusals that protect a secret, docs that cannot drift."""
+
+from __future__ import annotations
+
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from edge_app.config import check_files, load_config, without_credentials
+from edge_app.errors import ConfigError
+from edge_app.settings import Config
+from tests import settings_table
+
+ROOT = Path(__file__).parents[1]
+MINIMAL = '[model]\nbundles = ["bundle"]\n[[camera]]\nname = "door"\nsource = "scene:"\n'
+
+
+def load(
+    tmp_path: Path,
+    text: str = MINIMAL,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Config:
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, environ or {}, overrides or {})
+
+
+def problems(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, environ)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_environment", "on_command_line", "expected"),
+    [
+        (False, False, False, "localhost"),
+        (True, False, False, "file"),
+        (False, True, False, "environment"),
+        (True, True, False, "environment"),
+        (False, False, True, "command-line"),
+        (True, False, True, "command-line"),
+        (True, True, True, "command-line"),
+    ],
+)
+def test_the_later_source_wins(
+    tmp_path: Path, in_file: bool, in_environment: bool, on_command_line: bool, expected: str
+) -> None:
+    """Precedence: default < file < environment < command line."""
+    text = MINIMAL + ('[mqtt]\nhost = "file"\n' if in_file else "")
+    environ = {"EDGE_APP_MQTT__HOST": "environment"} if in_environment else {}
+    overrides = {"mqtt.host": "command-line"} if on_command_line else {}
+    assert load(tmp_path, text, environ, overrides).mqtt.host == expected
+
+
+def test_text_from_the_environment_takes_the_type_of_its_field(tmp_path: Path) -> None:
+    """Numbers, switches and lists are written as in TOML; text fields take the text as it is, digits too."""
+    config = load(
+        tmp_path,
+        environ={
+            "EDGE_APP_NODE__ID": "007",
+            "EDGE_APP_MQTT__PORT": "1884",
+            "EDGE_APP_MQTT__TLS": "true",
+            "EDGE_APP_MQTT__PROTOCOL": "5",
+            "EDGE_APP_MODEL__BUNDLES": '["a", "b"]',
+            "EDGE_APP_CAPTION__INTERVAL_S": "2.5",
+            "EDGE_APP_CONFIG": "no section, not ours",
+        },
+    )
+    assert (config.node.id, config.mqtt.port, config.mqtt.tls) == ("007", 1884, True)
+    assert (config.model.bundles, config.caption.interval_s) == ((Path("a"), Path("b")), 2.5)
+
+
+def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> None:
+    """Whoever mends a config mends it once."""
+    text = """
+        [mqtt]
+        port = 70000
+        hots = "broker"
+        [ask]
+        queue_length = "8"
+        [caption]
+        interval_s = nan
+        [[camera]]
+        name = "front door"
+        source = "scene:"
+        [model]
+        bundles = ["a"]
+    """
+    found = problems(tmp_path, text)
+    keys = sorted(problem.split(":")[0] for problem in found)
+    assert keys == ["ask.queue_length", "camera.0.name", "caption.interval_s", "mqtt.hots", "mqtt.port"]
+    assert any("70000" in problem for problem in found)
+    assert any("did you mean host?" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "model: This key is required"),
+        ("[model]\nbundles = []\n", "model.bundles: "),
+        ("[mqtt\n", "not valid TOML"),
+        (MINIMAL + '[[camera]]\nname = "door"\nsource = "scene:"\n', "camera: the name 'door' is used twice"),
+        (MINIMAL + '[mqtt]\nbase = "a/#"\n', "mqtt.base: "),
+        (MINIMAL + '[mqtt]\nallowed_response_prefixes = [""]\n', "mqtt.allowed_response_prefixes: "),
+        (MINIMAL + '[mqtt]\npassword_file = "p"\n', "mqtt: password_file is set without user"),
+        (MINIMAL + '[mqtt]\ntls_client_cert = "c"\n', "mqtt: tls_client_cert is set but TLS is off"),
+        (MINIMAL + "[ask]\ntimeout_s = 61\n", "ask: timeout_s is 61"),
+        (MINIMAL + '[display]\nbackend = "file"\n', "display: "),
+        (MINIMAL + "[log]\nlevel = 1979-05-27\n", "log.level: "),
+    ],
+)
+def test_an_illegal_configuration_is_refused_with_its_key(tmp_path: Path, text: str, told: str) -> None:
+    """Illegal values and combinations are refused at construction, in a sentence that begins with the key."""
+    assert any(told in problem for problem in problems(tmp_path, text))
+
+
+def test_a_plaintext_password_leaves_this_machine_only_when_told_to(tmp_path: Path) -> None:
+    """A password over an unencrypted link is for loopback, or for those who ask for it by name."""
+    text = MINIMAL + '[mqtt]\nuser = "node"\npassword_file = "secret"\n'
+    assert any("unencrypted" in problem for problem in problems(tmp_path, text + 'host = "broker"\n'))
+    for allowed in ('host = "127.0.0.1"', 'host = "b"\ntls = true', 'host = "b"\nallow_plaintext_password = true'):
+        load(tmp_path, text + allowed)
+
+
+def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+    """The files named by password_file and tls_client_key are for the service alone."""
+    secret = tmp_path / "secret"
+    secret.write_text("hidden\n", encoding="utf-8")
+    config = load(tmp_path, MINIMAL + f'[mqtt]\nuser = "node"\npassword_file = "{secret}"\n')
+    secret.chmod(0o600)
+    check_files(config)
+    secret.chmod(0o604)
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file: .* open to every user"):
+        check_files(config)
+    secret.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        check_files(config)
+
+
+def test_published_configuration_holds_no_secret(tmp_path: Path) -> None:
+    """What `info` shows has no password in a URL and no path of a secret."""
+    text = MINIMAL.replace("scene:", "rtsp://admin:hidden@cam/1") + '[mqtt]\nuser="u"\npassword_file="hidden"\n'
+    assert "hidden" not in str(load(tmp_path, text).public())
+    assert without_credentials("rtsp://a:b@c@host/x@y") == "rtsp://***@host/x@y"
+    assert without_credentials("file:/tmp/a@b.jpg") == "file:/tmp/a@b.jpg"
+
+
+def test_the_default_node_id_is_a_topic_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host name with dots still makes one level of a topic."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "board.example.org")
+    assert load(tmp_path).node.id == "board-example-org"
+
+
+def test_the_example_file_loads_and_names_every_setting() -> None:
+    """config.toml of the repository is valid, and shows every key with its default."""
+    path = ROOT / "config.toml"
+    load_config(path, {})
+    shown: set[str] = set()
+    section = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if header := re.fullmatch(r"\[{1,2}(\w+)\]{1,2}", line):
+            section = header[1]
+        elif key := re.match(r"(?:# )?(\w+) = ", line):
+            shown.add(f"{section}.{key[1]}")
+    assert shown == {row.key for row in settings_table.rows()}
+
+
+def test_commented_keys_of_the_example_file_are_valid_when_uncommented() -> None:
+    """The values behind the comment signs show the default, or a legal example."""
+    text = (ROOT / "config.toml").read_text(encoding="utf-8")
+    uncommented = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
+    for row in settings_table.rows():
+        section, _, key = row.key.partition(".")
+        table = uncommented[section]
+        value = table[0][key] if isinstance(table, list) else table[key]
+        if row.default_value is not None:
+            assert value == row.default_value, row.key
+
+
+def test_the_settings_table_of_the_docs_is_the_generated_one() -> None:
+    """docs/configuration.md cannot drift; `python -m tests.settings_table` writes it."""
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    assert settings_table.inserted(text) == text

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
-from transformers import BertTokenizerFast, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
+from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
 
 from edge_app.demo import language
 
@@ -52,7 +52,7 @@ def build_tokenizer() -> Tokenizer:
 
 
 def build_model() -> BlipForQuestionAnswering:
-    """The untrained model. Its widths agree so that the decoder can attend to image states and question states alike."""
+    """The untrained model; its widths agree so that the decoder can attend to image and question states alike."""
     text = {
         "vocab_size": len(word_ids()),
         "hidden_size": HIDDEN,
@@ -98,7 +98,7 @@ def save_checkpoint(model: BlipForQuestionAnswering, out: Path) -> None:
 
 
 def _save_tokenizer(folder: Path) -> None:
-    fast = BertTokenizerFast(
+    fast = BertTokenizer(
         tokenizer_object=build_tokenizer(),
         model_max_length=64,
         bos_token="[DEC]",

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from edge_app.demo import language, world
-from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, PATCH_PX, SEP_ID, build_tokenizer
+from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, PATCH_PX, build_tokenizer
 
 QUESTIONS_PER_SCENE = 2
 COUNT_SHARES = (0.04, 0.26, 0.35, 0.35)  # of scenes with 0, 1, 2, 3 objects

@@ -103,7 +103,7 @@ def _decoder_loss(model: BlipForQuestionAnswering, tokens: Tensor, memory: Tenso
     return loss
 
 
-def train(out: Path, minutes: float, seed: int) -> BlipForQuestionAnswering:
+def train(out: Path, minutes: float, seed: int) -> None:
     """Train for `minutes` and leave the checkpoint in `out`, written anew every few minutes on the way."""
     torch.manual_seed(seed)
     model, head = build_model().train(), PatchHead()
@@ -130,19 +130,24 @@ def train(out: Path, minutes: float, seed: int) -> BlipForQuestionAnswering:
             if step % LOG_EVERY_STEPS == 0:
                 figures = {name: round(loss.item(), 3) for name, loss in losses.items()}
                 progress.set_postfix(figures)
-                log.info("trained step=%d minutes=%.1f patches_right=%.3f %s", step, share * minutes,
-                         patches_right.item(), " ".join(f"{name}={value}" for name, value in figures.items()))
+                log.info(
+                    "trained step=%d minutes=%.1f patches_right=%.3f %s",
+                    step,
+                    share * minutes,
+                    patches_right.item(),
+                    " ".join(f"{name}={value}" for name, value in figures.items()),
+                )
             if time.monotonic() - saved_s > SAVE_EVERY_S:
                 save_checkpoint(model, out)
                 saved_s = time.monotonic()
-    model.eval()
     save_checkpoint(model, out)
-    return model
 
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(prog="python -m export.demo.train", description="Train the demo model from nothing.")
+    parser = argparse.ArgumentParser(
+        prog="python -m export.demo.train", description="Train the demo model from nothing."
+    )
     parser.add_argument("out", type=Path, help="checkpoint folder to write; an older one is replaced")
     parser.add_argument("--minutes", type=float, default=45.0, help="training time (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the weights and of the scenes (default: %(default)s)")

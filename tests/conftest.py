@@ -1,0 +1,78 @@
+"""What many tests share: photos, checkpoints made on the spot, bundles exported from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Torch beside OpenVINO in one process: waiting threads that spin take the cores from each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+Picture = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Picture]:
+    """At least 20 real photos, [H, W, 3] BGR."""
+    from edge_app.camera.files import load_image
+
+    from tests.photos import photo_paths
+
+    paths = photo_paths()[:24]
+    assert len(paths) >= 20, "scikit-image and scikit-learn bundle enough pictures; are they installed?"
+    return [load_image(path) for path in paths]
+
+
+@pytest.fixture(scope="session")
+def calibration_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve photos in a folder of their own."""
+    from tests.photos import photo_paths
+
+    folder = tmp_path_factory.mktemp("calibration")
+    for path in photo_paths()[:12]:
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from task ("caption", "vqa") to the folder of a small checkpoint of that task."""
+    from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
+
+    from tests.checkpoints import SMALL, save_checkpoint
+
+    classes = {"caption": BlipForConditionalGeneration, "vqa": BlipForQuestionAnswering}
+    made: dict[str, Path] = {}
+
+    def make(task: str) -> Path:
+        if task not in made:
+            made[task] = save_checkpoint(tmp_path_factory.mktemp(f"small-{task}"), classes[task], SMALL)
+        return made[task]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_bundle(
+    small_checkpoint: Callable[[str], Path], calibration_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """A function from (task, precision) to a bundle exported, by the export's own command line, from a small checkpoint."""
+    from export.__main__ import main
+
+    made: dict[tuple[str, str], Path] = {}
+
+    def make(task: str, precision: str = "fp32") -> Path:
+        if (task, precision) not in made:
+            out = tmp_path_factory.mktemp("bundles") / f"small-{task}-{precision}"
+            command = [str(small_checkpoint(task)), str(out), "--precision", precision, "--parity-pictures", "2"]
+            assert main([*command, "--calibration", str(calibration_folder)]) == 0
+            made[task, precision] = out
+        return made[task, precision]
+
+    return make

@@ -1,0 +1,92 @@
+"""What the overlay shows, as plain values: made by the service, sent to the display's process, drawn there.
+
+No NumPy and no OpenCV here: the service process imports this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edge_app.messages import Result
+
+# Of one field on its way to the display; the overlay shows fewer. Seven fields of four-byte characters, each escaped
+# as 12 bytes of JSON, are 50 KB: they fit the link's 64 KiB.
+MAX_TEXT_CHARS = 600
+
+
+@dataclass(frozen=True)
+class OverlayState:
+    """Everything on the picture that is not the picture."""
+
+    camera: str
+    """Name of the camera to show."""
+    camera_online: bool = False
+    broker_online: bool = False
+    caption: str | None = None
+    caption_confidence: float | None = None
+    """0..1."""
+    captioned_s: float | None = None
+    """Capture of the frame that `caption` describes, by `time.monotonic()`."""
+    caption_ms: float | None = None
+    """Time the model took for it."""
+    device: str | None = None
+    """Where the model runs: "CPU", "GPU"; None while it does not."""
+    question: str | None = None
+    answer: str | None = None
+    answer_confidence: float | None = None
+    """0..1."""
+    p_yes: float | None = None
+    """0..1; shown in place of the confidence where the answer is yes or no."""
+    notice: str | None = None
+    """A sentence that a person should read: "The GPU failed its self-check; the CPU works instead." """
+
+    def with_result(self, result: Result, *, now_s: float) -> OverlayState:
+        """This state with a new caption or answer in it; an error changes nothing.
+
+        The camera of the result is shown from then on, and what was said about another camera goes. `now_s` is
+        the monotonic clock at the time of the result.
+        """
+        if result.status != "ok" or result.camera is None:
+            return self
+        state = self
+        if result.camera != self.camera:
+            state = OverlayState(
+                result.camera, broker_online=self.broker_online, device=self.device, notice=self.notice
+            )
+        if result.type == "answer":
+            return dataclasses.replace(
+                state,
+                question=result.question,
+                answer=result.text,
+                answer_confidence=result.confidence,
+                p_yes=result.p_yes,
+            )
+        return dataclasses.replace(
+            state,
+            caption=result.text,
+            caption_confidence=result.confidence,
+            captioned_s=None if result.age_ms is None else now_s - result.age_ms / 1000,
+            caption_ms=result.timing_ms.total if result.timing_ms else None,
+            device=result.device,
+        )
+
+    def to_message(self) -> dict[str, Any]:
+        """The fields as JSON values: long texts cut, numbers that are not finite left out."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_message(cls, values: Mapping[str, Any]) -> OverlayState:
+        """The state that `to_message` wrote. TypeError for unknown or missing fields."""
+        return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:MAX_TEXT_CHARS]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,220 @@
+"""The display's process: it shows what it is told, and its death or its stalling touches nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_app import display_supervisor
+from edge_app.display import FileDisplay, NullDisplay, open_display
+from edge_app.display_supervisor import DisplaySupervisor
+from edge_app.frames import FrameBuffer
+from edge_app.overlay_state import OverlayState
+from edge_app.settings import DisplayConfig
+
+DEADLINE_S = 20.0
+STATE = OverlayState("door", camera_online=True, broker_online=True, caption="a cat", device="CPU")
+
+
+@pytest.fixture
+def buffer() -> Iterator[FrameBuffer]:
+    """A camera's frame buffer that holds one green frame of 1280x720."""
+    frames = FrameBuffer.create("door")
+    frames.write(plain((0, 200, 0)), ts=time.time(), captured_s=time.monotonic())
+    yield frames
+    frames.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "overlay.png"
+
+
+@pytest.fixture
+def supervisor(buffer: FrameBuffer, path: Path) -> Iterator[DisplaySupervisor]:
+    """A supervisor that shows `buffer` in the file `path`; nothing is started yet."""
+    made = DisplaySupervisor(DisplayConfig(backend="file", path=path), {"door": buffer.fd})
+    yield made
+    made.stop()
+
+
+def plain(colour: tuple[int, int, int], height_px: int = 720, width_px: int = 1280) -> NDArray[np.uint8]:
+    return np.full((height_px, width_px, 3), colour, np.uint8)
+
+
+def until(condition: Callable[[], bool], supervisor: DisplaySupervisor | None = None) -> None:
+    """Poll the supervisor as the service does until `condition` holds; fail at the deadline."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {DEADLINE_S} s"
+        if supervisor:
+            supervisor.poll(time.monotonic())
+        time.sleep(0.02)
+
+
+def middle(path: Path) -> tuple[int, ...]:
+    """The colour between the bands."""
+    image = cv2.imread(str(path))
+    assert image is not None
+    return tuple(int(value) for value in image[image.shape[0] // 2, image.shape[1] // 2])
+
+
+def test_newest_frame_is_shown_with_the_overlay(supervisor: DisplaySupervisor, buffer: FrameBuffer, path: Path) -> None:
+    """The file has the frame between the bands and text in them, and follows the camera."""
+    supervisor.update(STATE)
+    until(path.exists, supervisor)
+    assert middle(path) == (0, 200, 0)
+    image = cv2.imread(str(path))
+    assert image is not None
+    assert np.any(np.all(image[-100:] == 255, axis=2)), "the caption is white"
+    buffer.write(plain((200, 0, 0)), ts=time.time(), captured_s=time.monotonic())
+    until(lambda: middle(path) == (200, 0, 0), supervisor)
+
+
+def test_newest_state_is_shown(supervisor: DisplaySupervisor, path: Path) -> None:
+    """A state given while the process runs replaces the one before."""
+    supervisor.update(STATE)
+    until(path.exists, supervisor)
+    top_before = path.read_bytes()
+    supervisor.update(OverlayState("nowhere"))
+    until(lambda: middle(path) != (0, 200, 0), supervisor)  # no such camera: the placeholder
+    assert path.read_bytes() != top_before
+
+
+def test_small_frames_are_enlarged(supervisor: DisplaySupervisor, buffer: FrameBuffer, path: Path) -> None:
+    """Text on a picture of 240 lines could not be read, so the picture grows to 720 lines."""
+    buffer.write(plain((0, 0, 200), 240, 320), ts=time.time(), captured_s=time.monotonic())
+    supervisor.update(STATE)
+    until(path.exists, supervisor)
+    image = cv2.imread(str(path))
+    assert image is not None
+    assert image.shape == (720, 960, 3)
+
+
+def test_killed_process_is_replaced_and_shows_the_same_state(
+    supervisor: DisplaySupervisor, buffer: FrameBuffer, path: Path
+) -> None:
+    """After kill -9 a new process starts, is told the state without a new `update`, and draws again."""
+    supervisor.update(STATE)
+    until(path.exists, supervisor)
+    first = supervisor.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    buffer.write(plain((0, 0, 200)), ts=time.time(), captured_s=time.monotonic())
+    until(lambda: supervisor.restarts == 1, supervisor)
+    assert supervisor.pid not in (None, first)
+    until(lambda: middle(path) == (0, 0, 200), supervisor)
+
+
+def test_stalled_process_is_killed(supervisor: DisplaySupervisor, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that says nothing for STALL_S, as one that hangs in a driver, is killed and replaced."""
+    supervisor.update(STATE)
+    until(path.exists, supervisor)
+    monkeypatch.setattr(display_supervisor, "STALL_S", 3.0)
+    stalled = supervisor.pid
+    assert stalled is not None
+    os.kill(stalled, signal.SIGSTOP)
+    until(lambda: supervisor.pid not in (None, stalled), supervisor)
+    assert not Path(f"/proc/{stalled}").exists()
+
+
+def test_supervisor_never_waits_for_a_stalled_process(supervisor: DisplaySupervisor, path: Path) -> None:
+    """10,000 updates to a process that reads nothing take no time to speak of: each replaces the one before."""
+    supervisor.update(STATE)
+    until(path.exists, supervisor)
+    assert supervisor.pid is not None
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    longest_s = 0.0
+    for number in range(10_000):
+        started_s = time.monotonic()
+        supervisor.update(OverlayState("door", caption="x" * 500 + str(number)))
+        longest_s = max(longest_s, time.monotonic() - started_s)
+    assert longest_s < 0.25
+
+
+def test_hostile_state_does_not_end_the_process(supervisor: DisplaySupervisor, path: Path) -> None:
+    """NaN, lone surrogates, control codes and 10,000 characters arrive as something that can be drawn."""
+    supervisor.update(
+        OverlayState("door", caption="\ud800\x00\x1b[2J" + "😀" * 10_000, caption_confidence=float("nan"))
+    )
+    until(path.exists, supervisor)
+    first = supervisor.pid
+    path.unlink()
+    until(path.exists, supervisor)
+    assert (supervisor.pid, supervisor.restarts) == (first, 0)
+
+
+def test_folder_that_is_missing_is_survived(buffer: FrameBuffer, tmp_path: Path) -> None:
+    """While the file cannot be written the process stays, and writes when it can."""
+    path = tmp_path / "later" / "overlay.png"
+    supervisor = DisplaySupervisor(DisplayConfig(backend="file", path=path), {"door": buffer.fd})
+    try:
+        supervisor.update(STATE)
+        until(lambda: supervisor.pid is not None, supervisor)
+        path.parent.mkdir()
+        until(path.exists, supervisor)
+        assert supervisor.restarts == 0
+    finally:
+        supervisor.stop()
+
+
+def test_process_ends_when_it_is_stopped(supervisor: DisplaySupervisor, path: Path) -> None:
+    """After `stop` there is no process, and no half-written file."""
+    supervisor.update(STATE)
+    until(path.exists, supervisor)
+    pid = supervisor.pid
+    supervisor.stop(5.0)
+    assert not Path(f"/proc/{pid}").exists()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_nothing_starts_without_a_backend(buffer: FrameBuffer) -> None:
+    """With the backend "none" the same calls start no process."""
+    supervisor = DisplaySupervisor(DisplayConfig(), {"door": buffer.fd})
+    supervisor.update(STATE)
+    supervisor.poll(time.monotonic())
+    assert supervisor.pid is None
+    supervisor.stop()
+
+
+def test_nothing_starts_before_there_is_something_to_show(supervisor: DisplaySupervisor) -> None:
+    """The process costs memory, so it waits for the first state."""
+    supervisor.poll(time.monotonic())
+    assert supervisor.pid is None
+
+
+def test_file_is_replaced_whole(path: Path) -> None:
+    """Whoever has the old picture open keeps all of it, because the new one is another file put in its place."""
+    display = FileDisplay(path)
+    display.show(plain((0, 0, 0)))
+    with path.open("rb") as old:
+        display.show(plain((9, 9, 9)))
+        size_bytes = os.fstat(old.fileno()).st_size
+        assert os.fstat(old.fileno()).st_nlink == 0
+        assert len(old.read()) == size_bytes
+    assert middle(path) == (9, 9, 9)
+
+
+def test_file_is_a_jpeg_where_its_name_says_so(tmp_path: Path) -> None:
+    """The name of the file decides between PNG and JPEG."""
+    FileDisplay(tmp_path / "a.jpeg").show(plain((0, 0, 0)))
+    FileDisplay(tmp_path / "a.png").show(plain((0, 0, 0)))
+    assert (tmp_path / "a.jpeg").read_bytes().startswith(b"\xff\xd8\xff")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_configuration_chooses_the_display(path: Path) -> None:
+    """`file` opens a FileDisplay and `none` the null object."""
+    assert isinstance(open_display(DisplayConfig(backend="file", path=path)), FileDisplay)
+    null = open_display(DisplayConfig())
+    assert isinstance(null, NullDisplay)
+    null.show(plain((0, 0, 0)))
+    null.close()

@@ -45,6 +45,7 @@ class Broker:
 
     def __init__(self, folder: Path, extra: str = "allow_anonymous true") -> None:
         self.port = free_port()
+        self.folder = folder
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\nuser {Path.home().owner()}\npersistence false\n{extra}\n",

@@ -38,7 +38,9 @@ from edge_app.settings import MqttConfig
 
 MAX_PACKET_BYTES = 64 * 1024  # asked of an MQTT 5 broker; a 200 MB message would otherwise reach our memory
 SESSION_TAKEN_OVER = 0x8E
+WINDOW = 8  # unacknowledged messages on the wire; the strictest usual broker (HiveMQ) allows 10
 STEADY_S = 30  # a connection that lasted this long was a success, and the back-off begins anew
+SUSPICIOUS_CONNECTIONS = 3  # this many shorter ones in a row, and two clients seem to fight for one id
 CONNECT_TIMEOUT_S = 5
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,8 @@ class Connection:
         self._is_v5 = config.protocol == "5"
         self._backoff = Backoff(1, 25)  # with its jitter 0.8 to 30 s; only paho's thread uses it
         self._connected_s: float | None = None
+        self._short_connections = 0  # in a row
+        self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._client = Client(
             CallbackAPIVersion.VERSION2,
@@ -87,6 +91,7 @@ class Connection:
         )
         self._client.will_set(will_topic, b"offline", qos=1, retain=True)
         self._client.connect_timeout = CONNECT_TIMEOUT_S
+        self._client.max_inflight_messages = WINDOW
         if config.user:
             self._client.username_pw_set(config.user, _password(config))
         if config.uses_tls:
@@ -121,10 +126,6 @@ class Connection:
         """Listen to `topics`; a refusal comes as SubscriptionsRefused."""
         self._client.subscribe([(topic, int(self._config.qos)) for topic in topics])
 
-    def limit_in_flight(self, count: int) -> None:
-        """Let paho have at most `count` unacknowledged messages on the wire."""
-        self._client.max_inflight_messages_set(count)
-
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool = False, correlation: bytes | None = None
     ) -> int:
@@ -140,6 +141,7 @@ class Connection:
 
     def stop(self, timeout_s: float) -> None:
         """Disconnect and wait for paho's thread, but not longer than `timeout_s`: it may hang in a name look-up."""
+        self._is_stopping = True
         self._client.disconnect()
         if self._thread is not None:
             self._thread.join(timeout_s)
@@ -150,6 +152,9 @@ class Connection:
     def _on_connect(
         self, client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
+        if self._is_stopping:  # disconnect() came while paho was connecting, and was lost on it
+            client.disconnect()
+            return
         if reason.is_failure:
             self._post(Unreachable(f"the broker refused the connection: {reason}"))
             return
@@ -158,13 +163,15 @@ class Connection:
         self._connected_s = time.monotonic()
         self._post(
             Connected(
-                receive_maximum=getattr(properties, "ReceiveMaximum", 65_535),
                 packet_maximum_bytes=getattr(properties, "MaximumPacketSize", 2**28),
             )
         )
 
     @_guarded
-    def _on_connect_fail(self, _client: Client, _data: Any) -> None:
+    def _on_connect_fail(self, client: Client, _data: Any) -> None:
+        if self._is_stopping:
+            client.disconnect()
+            return
         error = sys.exception()  # paho calls this while it handles the exception, and does not pass it on
         self._delay_reconnect()
         self._post(Unreachable(f"{type(error).__name__}: {error}" if error else "unknown reason"))
@@ -176,9 +183,12 @@ class Connection:
         taken_over = reason.value == SESSION_TAKEN_OVER
         if self._connected_s is not None and time.monotonic() - self._connected_s >= STEADY_S:
             self._backoff.reset()
+            self._short_connections = 0
+        elif self._connected_s is not None:
+            self._short_connections += 1  # not every broker says that another took over
         self._connected_s = None
         self._delay_reconnect(longest=taken_over)
-        self._post(Disconnected(str(reason), taken_over))
+        self._post(Disconnected(str(reason), taken_over or self._short_connections >= SUSPICIOUS_CONNECTIONS))
 
     @_guarded
     def _on_subscribe(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 class Connected:
     """The broker accepted us."""
 
-    receive_maximum: int
     packet_maximum_bytes: int
 
 
@@ -26,7 +25,7 @@ class Disconnected:
 
     reason: str
     taken_over: bool
-    """Another client uses our client id."""
+    """Another client uses our client id: the broker says so, or it looks like it."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from edge_app.mqtt.connection import Connection
+from edge_app.mqtt.connection import WINDOW, Connection
 from edge_app.mqtt.events import (
     Acknowledged,
     Connected,
@@ -20,7 +20,6 @@ from edge_app.mqtt.events import (
 from edge_app.mqtt.outbox import Message, Outbox
 from edge_app.mqtt.topics import Topics
 
-WINDOW = 16  # unacknowledged messages on the wire; brokers allow 20 or more
 PACKET_HEADER_BYTES = 64  # an upper bound of what a PUBLISH adds to topic, payload and correlation data
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,6 @@ class Session:
             self._forget_wire()
         self.connected, self.problem = True, None
         self._packet_maximum_bytes = event.packet_maximum_bytes
-        self._connection.limit_in_flight(min(WINDOW, event.receive_maximum))
         log.info("mqtt connected pending=%d", self._outbox.pending)
         self._connection.subscribe(self._topics.subscriptions())
         availability = self._states.setdefault(self._topics.availability, b"online")
@@ -116,8 +114,8 @@ class Session:
             return  # the end of an attempt that the broker refused; why is known already
         self._forget_wire()
         self.connected = False
-        reason = "another client took over our client id" if event.taken_over else event.reason
-        self._tell_problem(f"disconnected: {reason}")
+        hint = " (does another client use our client id?)" if event.taken_over else ""
+        self._tell_problem(f"disconnected: {event.reason}{hint}")
 
     def _forget_wire(self) -> None:
         """What was on its way is unsure: answers go again, states go anew on connect."""

@@ -1,0 +1,341 @@
+"""Session and connection against a real broker: order of birth, redelivery, refusals, survival."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_app.errors import ConfigError
+from edge_app.inbox import Inbox
+from edge_app.mqtt.connection import Connection
+from edge_app.mqtt.outbox import Outbox
+from edge_app.mqtt.requests import Inbound
+from edge_app.mqtt.session import Session
+from edge_app.mqtt.topics import Topics
+from edge_app.settings import MqttConfig
+from tests.broker import PATIENCE_S, Broker, Watcher, broker, needs_mosquitto, wait_until
+
+__all__ = ["broker"]
+pytestmark = needs_mosquitto
+TOPICS = Topics("edge_app", "kitchen")
+
+
+class Node:
+    """A session with a main thread of the test's own: `turn` handles what has come."""
+
+    def __init__(self, port: int, **config: Any) -> None:
+        self.config = MqttConfig.model_validate({"host": "127.0.0.1", "port": port, **config})
+        self.inbox = Inbox()
+        self.outbox = Outbox(100, 2**20)
+        self.connection = Connection(
+            self.config, "edge-app-kitchen", TOPICS.availability, self.inbox.post, self.inbox.offer
+        )
+        self.session = Session(self.connection, TOPICS, self.outbox)
+        self.received: list[Inbound] = []
+        self.session.start()
+
+    def until(self, condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:
+        """Handle events until `condition` holds."""
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}"
+            self.turn(0.02)
+
+    def turn(self, wait_s: float) -> None:
+        """Handle one event if it comes in time."""
+        event = self.inbox.take(wait_s)
+        if isinstance(event, Inbound):
+            self.received.append(event)
+        elif event is not None:
+            self.session.handle(event)  # type: ignore[arg-type]
+        self.session.check()
+
+    def until_settled(self) -> None:
+        """Handle events until the node is connected and the broker has acknowledged everything."""
+        self.until(lambda: self.session.connected and self.session.settled, "everything to be acknowledged")
+
+
+@pytest.fixture
+def make_node() -> Iterator[Callable[..., Node]]:
+    nodes: list[Node] = []
+
+    def make(port: int, **config: Any) -> Node:
+        nodes.append(Node(port, **config))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.session.stop(5)
+
+
+MakeNode = Callable[..., Node]
+PROTOCOLS = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+
+
+@PROTOCOLS
+def test_who_sees_online_has_seen_the_state_and_can_ask(broker: Broker, make_node: MakeNode, protocol: str) -> None:
+    """Order of birth: subscribe, then retained state, then `online`."""
+    watcher = Watcher(broker.port, f"{TOPICS.root}/#")
+    node = make_node(broker.port, protocol=protocol)
+    node.session.set_state(TOPICS.info, b'{"v":1}')
+    node.session.set_state(TOPICS.setting_state("pause"), b"OFF")
+    node.until_settled()
+    watcher.expect(lambda message: message.payload == b"online", "online")
+    assert [message.topic for message in watcher.messages] == [
+        TOPICS.info,
+        TOPICS.setting_state("pause"),
+        TOPICS.availability,
+    ]
+    watcher.publish(TOPICS.ask, b"what")
+    node.until(lambda: node.received, "the question")
+    late = Watcher(broker.port, f"{TOPICS.root}/#")
+    late.expect(lambda message: message.topic == TOPICS.availability and message.retain, "retained online")
+    late.close()
+    watcher.close()
+
+
+def test_answers_wait_for_a_broker_that_is_away_and_arrive_in_order(broker: Broker, make_node: MakeNode) -> None:
+    """Messages made before, during and after an outage all arrive, in order; state arrives once, newest only."""
+    node = make_node(broker.port)
+    node.until_settled()
+    broker.stop()
+    node.until(lambda: not node.session.connected, "the loss to be seen")
+    for number in range(30):
+        node.session.send(TOPICS.answer, b"%d" % number)
+        node.session.set_state(TOPICS.caption("door"), b"caption %d" % number)
+    assert node.outbox.pending == 30
+    broker.start()
+    watcher = Watcher(broker.port, f"{TOPICS.root}/#")
+    node.until_settled()
+    watcher.expect(lambda message: message.payload == b"29", "the last answer")
+    answers = [message.payload for message in watcher.messages if message.topic == TOPICS.answer]
+    assert answers == [b"%d" % number for number in range(30)]
+    captions = [message.payload for message in watcher.messages if message.topic == TOPICS.caption("door")]
+    assert captions == [b"caption 29"]
+    assert (node.outbox.accepted, node.outbox.delivered, node.outbox.dropped) == (30, 30, 0)
+    watcher.close()
+
+
+def test_a_will_says_offline_when_the_connection_breaks(broker: Broker, make_node: MakeNode) -> None:
+    """Nobody has to say goodbye for the others to know."""
+    watcher = Watcher(broker.port, TOPICS.availability)
+    node = make_node(broker.port)
+    node.until_settled()
+    # The socket is shut under paho's feet, which is what a pulled plug looks like to the broker.
+    sock = node.connection._client.socket()
+    assert isinstance(sock, socket.socket)
+    sock.shutdown(socket.SHUT_RDWR)
+    watcher.expect(lambda message: message.payload == b"offline", "the will")
+    node.until(lambda: not node.session.connected, "the loss to be seen")
+    node.until_settled()
+    wait_until(lambda: watcher.messages[-1].payload == b"online", "online again")
+    watcher.close()
+
+
+def test_an_orderly_stop_publishes_offline_once(broker: Broker, make_node: MakeNode) -> None:
+    """`offline` is ours; the will is not needed and not sent."""
+    watcher = Watcher(broker.port, TOPICS.availability)
+    node = make_node(broker.port)
+    node.until_settled()
+    node.session.close()
+    node.until_settled()
+    node.session.stop(5)
+    watcher.publish(TOPICS.availability, b"end of test")
+    watcher.expect(lambda message: message.payload == b"end of test", "the marker")
+    assert [message.payload for message in watcher.messages] == [b"online", b"offline", b"end of test"]
+    watcher.close()
+
+
+@PROTOCOLS
+def test_a_refused_connection_is_not_a_connection_and_told_once(
+    tmp_path: Path, make_node: MakeNode, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bad password gives a CONNACK, too: it must not count as connected, and not fill the log."""
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", passwords, "node", "right"], check=True, capture_output=True)
+    passwords.chmod(0o600)
+    broker = Broker(tmp_path, f"allow_anonymous false\npassword_file {passwords}")
+    secret = tmp_path / "secret"
+    secret.write_text("wrong\n", encoding="utf-8")
+    attempts: list[object] = []
+    with caplog.at_level(logging.WARNING):
+        node = make_node(broker.port, protocol=protocol, user="node", password_file=secret)
+        original = node.session.handle
+
+        def counted(event: Any) -> None:
+            attempts.append(event)
+            original(event)
+
+        node.session.handle = counted  # type: ignore[method-assign]
+        node.until(lambda: len(attempts) >= 4, "a second attempt")  # each: refused, then disconnected
+    assert not node.session.connected
+    assert node.session.problem is not None and "refused" in node.session.problem
+    assert sum("mqtt problem" in record.message for record in caplog.records) == 1
+    node.session.stop(5)
+    secret.write_text("right\n", encoding="utf-8")
+    again = make_node(broker.port, protocol=protocol, user="node", password_file=secret)
+    again.until(lambda: again.session.connected, "the connection with the right password")
+    again.session.stop(5)
+    broker.stop()
+
+
+def test_the_reason_of_a_failed_attempt_is_known(make_node: MakeNode) -> None:
+    """paho keeps it to itself; a person needs it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    node = make_node(port)
+    node.until(lambda: node.session.problem and "ConnectionRefused" in node.session.problem, "the reason")
+    unknown = make_node(port, host="no-such-host.invalid")
+    unknown.until(lambda: unknown.session.problem and "gaierror" in unknown.session.problem, "the reason")
+
+
+def test_what_the_broker_refuses_is_dropped_and_counted(tmp_path: Path, make_node: MakeNode) -> None:
+    """Sending it again would be refused again; the accounts still add up, and the others go out."""
+    acl = tmp_path / "acl"
+    acl.write_text(f"topic readwrite {TOPICS.root}/#\n", encoding="utf-8")
+    acl.chmod(0o600)
+    broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}")
+    node = make_node(broker.port)
+    node.session.send("reply/me", b"{}")
+    node.session.send(TOPICS.answer, b"{}")
+    node.until_settled()
+    assert (node.outbox.delivered, node.outbox.dropped) == (1, 1)
+    assert node.session.problem is not None and "refuses a message" in node.session.problem
+    node.session.stop(5)
+    broker.stop()
+
+
+def test_the_broker_is_told_to_keep_large_packets(broker: Broker, make_node: MakeNode) -> None:
+    """MQTT 5 MaximumPacketSize: a huge question never reaches our memory; the next one does."""
+    watcher = Watcher(broker.port, TOPICS.availability)
+    node = make_node(broker.port)
+    node.until_settled()
+    watcher.publish(TOPICS.ask, b"x" * 2_000_000)
+    watcher.publish(TOPICS.ask, b"y" * 20_000)
+    watcher.publish(TOPICS.ask, b"what")
+    node.until(lambda: len(node.received) >= 2, "the two questions that fit")
+    assert [(message.size_bytes, message.payload) for message in node.received] == [(20_000, b""), (4, b"what")]
+    watcher.close()
+
+
+def test_response_topic_and_correlation_data_arrive_byte_for_byte(broker: Broker, make_node: MakeNode) -> None:
+    """Correlation data is binary: every byte value survives both ways."""
+    correlation = bytes(range(0, 256, 4))
+    watcher = Watcher(broker.port, "reply/#")
+    node = make_node(broker.port)
+    node.until_settled()
+    watcher.publish(TOPICS.ask, b"what", response_topic="reply/me", correlation=correlation)
+    node.until(lambda: node.received, "the question")
+    received = node.received[0]
+    assert (received.response_topic, received.correlation) == ("reply/me", correlation)
+    node.session.send("reply/me", b"{}", received.correlation)
+    node.until_settled()
+    answer = watcher.expect(lambda message: message.topic == "reply/me", "the answer")
+    assert answer.properties is not None
+    properties = answer.properties.json()  # type: ignore[no-untyped-call]
+    assert properties["CorrelationData"] == correlation.hex()
+    assert properties["ContentType"] == "application/json"
+    watcher.close()
+
+
+def test_a_failing_callback_does_not_end_the_network_thread(
+    broker: Broker, make_node: MakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exception in a paho callback ends its thread silently; the wrapper keeps it and logs."""
+    watcher = Watcher(broker.port, TOPICS.availability)
+    node = make_node(broker.port)
+    node.until_settled()
+    offer, node.connection._offer = node.connection._offer, lambda _message: 1 / 0  # type: ignore[assignment, return-value]
+    watcher.publish(TOPICS.ask, b"first")
+    wait_until(lambda: "mqtt callback failed" in caplog.text, "the failure to be logged")
+    node.connection._offer = offer
+    watcher.publish(TOPICS.ask, b"second")
+    node.until(lambda: node.received, "the second question")
+    watcher.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_network_thread_is_seen_and_replaced(
+    broker: Broker, make_node: MakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A packet that paho cannot read kills its thread while is_connected() still says True."""
+    node = make_node(broker.port)
+    node.until_settled()
+    before = node.connection._thread
+    assert before is not None
+
+    def broken(*_args: object) -> None:
+        raise ValueError("a malformed packet")
+
+    original = node.connection._client._loop
+    node.connection._client._loop = broken  # type: ignore[method-assign, assignment]
+    wait_until(lambda: not before.is_alive(), "the thread to die")
+    node.connection._client._loop = original  # type: ignore[method-assign]
+    node.session.send(TOPICS.answer, b"{}")
+    node.until_settled()
+    assert "mqtt network thread had ended" in caplog.text
+    assert node.connection._thread is not before
+
+
+def test_certificate_and_host_name_are_checked(tmp_path: Path, make_node: MakeNode) -> None:
+    """TLS that accepts any certificate is no TLS: only the right CA and the right name connect."""
+    certify(tmp_path, "good", "subjectAltName=IP:127.0.0.1")
+    certify(tmp_path, "other", "subjectAltName=DNS:elsewhere.example")
+    for name in ("good", "other"):
+        folder = tmp_path / f"broker-{name}"
+        folder.mkdir()
+        broker = Broker(folder, f"allow_anonymous true\ncertfile {tmp_path}/{name}.pem\nkeyfile {tmp_path}/{name}.key")
+        trusted = make_node(broker.port, tls_ca_certs=tmp_path / f"{name}.pem")
+        if name == "good":
+            trusted.until(lambda: trusted.session.connected, "the TLS connection")  # noqa: B023
+        else:
+            trusted.until(lambda: "CERTIFICATE_VERIFY" in (trusted.session.problem or ""), "the refusal")  # noqa: B023
+        stranger = make_node(broker.port, tls=True)
+        stranger.until(lambda: "CERTIFICATE_VERIFY" in (stranger.session.problem or ""), "the refusal")  # noqa: B023
+        trusted.session.stop(5)
+        stranger.session.stop(5)
+        broker.stop()
+
+
+def certify(folder: Path, name: str, extension: str) -> None:
+    """A self-signed certificate for one day."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "1", "-subj", f"/CN={name}", "-addext", extension]
+    command += ["-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_files_that_cannot_be_used_are_configuration_errors(tmp_path: Path) -> None:
+    """Told at the start with the key, not as a connection that never comes."""
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate", encoding="utf-8")
+    certify(tmp_path, "good", "subjectAltName=IP:127.0.0.1")
+    for key, config in {
+        "mqtt.tls_ca_certs": {"tls_ca_certs": broken},
+        "mqtt.tls_client_cert": {"tls": True, "tls_client_cert": broken, "tls_client_key": broken},
+        "mqtt.password_file": {"user": "node", "password_file": tmp_path / "missing"},
+    }.items():
+        with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+            Connection(MqttConfig.model_validate(config), "id", "t", lambda _: None, lambda _: True)
+
+
+def test_two_clients_of_one_id_do_not_fight(broker: Broker, make_node: MakeNode) -> None:
+    """Each connect throws the other out; both notice, say so, and back off."""
+    nodes = first, second = make_node(broker.port), make_node(broker.port)
+    told: set[Node] = set()
+
+    def both_told() -> bool:
+        second.turn(0.02)
+        told.update(node for node in nodes if "client id" in (node.session.problem or ""))
+        return len(told) == 2
+
+    first.until(both_told, "both to say that the client id is used twice")
+    connects = (broker.folder / "mosquitto.log").read_text(encoding="utf-8").count("New client connected")
+    assert 4 <= connects <= 10

@@ -1,0 +1,59 @@
+"""All cameras of a node as one object: what the service asks of them, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge_app.camera.supervisor import CameraSupervisor
+from edge_app.settings import CameraConfig
+
+
+class CameraSet:
+    """One supervisor a camera. Owned by the main thread."""
+
+    def __init__(self, configs: Sequence[CameraConfig], log_level: str) -> None:
+        self._cameras = {config.name: CameraSupervisor(config, log_level=log_level) for config in configs}
+        self._was_online = dict.fromkeys(self._cameras, False)
+
+    def names(self) -> tuple[str, ...]:
+        """All cameras, in the order of the configuration."""
+        return tuple(self._cameras)
+
+    def frame_fds(self) -> dict[str, int]:
+        """The descriptor of each camera's frame buffer."""
+        return {name: camera.buffer.fd for name, camera in self._cameras.items()}
+
+    def poll(self, now_s: float) -> list[tuple[str, bool]]:
+        """Look after every camera; return those that came online (True) or went offline (False)."""
+        changes = []
+        for name, camera in self._cameras.items():
+            camera.poll(now_s)
+            if camera.online != self._was_online[name]:
+                self._was_online[name] = camera.online
+                changes.append((name, camera.online))
+        return changes
+
+    def is_online(self, name: str) -> bool:
+        """Whether the camera delivered frames at the last poll."""
+        return self._was_online[name]
+
+    def frame_id(self, name: str) -> int | None:
+        """The newest frame of a camera; None if it is offline or has delivered none."""
+        frame = self._cameras[name].buffer.latest_info() if self._was_online[name] else None
+        return frame.frame_id if frame else None
+
+    def describe(self) -> dict[str, Any]:
+        """What each camera is, for `info`."""
+        return {name: camera.info for name, camera in self._cameras.items()}
+
+    def condition(self) -> dict[str, Any]:
+        """How each camera does, for `health`."""
+        return {
+            name: {"online": camera.online, "frame_age_s": camera.frame_age_s} for name, camera in self._cameras.items()
+        }
+
+    def stop(self, timeout_s: float) -> None:
+        """End all camera processes."""
+        for camera in self._cameras.values():
+            camera.stop(timeout_s)

@@ -1,0 +1,234 @@
+"""The composition root: builds the parts, turns their events into work, and ends them in order.
+
+Three threads. `main` takes events out of the inbox and owns all state; `mqtt` is paho's and only makes events; `model`
+waits for the model's process. Cameras and model are child processes, because they can hang. Nothing here waits for
+any of them longer than a turn of the loop, except at the end, and then with a limit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from edge_app import report
+from edge_app.camera_set import CameraSet
+from edge_app.dispatcher import Dispatcher
+from edge_app.health import Notifier, Watchdog, watchdog_interval_s
+from edge_app.inbox import Inbox
+from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
+from edge_app.mqtt.connection import Connection
+from edge_app.mqtt.events import (
+    Acknowledged,
+    Connected,
+    Disconnected,
+    SubscriptionsRefused,
+    Unreachable,
+)
+from edge_app.mqtt.outbox import Outbox
+from edge_app.mqtt.requests import Inbound, Rules
+from edge_app.mqtt.session import Session
+from edge_app.mqtt.topics import Topics
+from edge_app.publisher import Publisher
+from edge_app.reception import Reception
+from edge_app.scheduler import Scheduler
+from edge_app.settings import Config
+
+MODEL_MODULE = "edge_app.model.worker"
+TURN_S = 0.25  # longest wait for an event
+CHECK_S = 0.1  # cameras, watchdog and the rest of the house are looked after this often
+MAIN_GRACE_S = 15  # a main thread that takes longer for a turn is stuck
+FAREWELL_S = 1.5  # for the broker to acknowledge the last answers and `offline`
+STOP_S = 1.0  # for each of the parts to end; with the farewell it stays under 5 s
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, *, model_module: str = MODEL_MODULE) -> int:
+    """Run the service until SIGTERM or SIGINT; the exit code. ConfigError if a file it names cannot be used.
+
+    `model_module` is the module that is run as the model's process.
+    """
+    return Service(config, model_module).run()
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A signal asks the service to end."""
+
+    signal_name: str
+
+
+class Service:
+    """All parts of a running node. `run` from the main thread, once."""
+
+    def __init__(self, config: Config, model_module: str) -> None:
+        self._config = config
+        self._started_s = time.monotonic()
+        self._next_check_s = self._next_health_s = 0.0
+        self._inbox = Inbox()
+        self._notifier = Notifier(os.environ)
+        self._watchdog = Watchdog(self._notifier, watchdog_interval_s(os.environ))
+        self._cameras = CameraSet(config.camera, config.log.level)
+
+        mqtt = config.mqtt
+        topics = Topics(mqtt.base, config.node.id)
+        client_id = mqtt.client_id or f"edge-app-{config.node.id}"
+        connection = Connection(mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer)
+        self._outbox = Outbox(mqtt.outbox_messages, mqtt.outbox_mib * 2**20)
+        self._session = Session(connection, topics, self._outbox)
+        self._publisher = Publisher(self._session, topics)
+
+        model = config.model
+        self._model = ModelClient(
+            model_module,
+            {
+                "bundles": [str(bundle) for bundle in model.bundles],
+                "device": model.device,
+                "threads": model.threads,
+                "cache_dir": str(model.cache_dir) if model.cache_dir else None,
+                "frames": self._cameras.frame_fds(),
+                "log_level": config.log.level,
+            },
+            tuple(self._cameras.frame_fds().values()),
+            start_timeout_s=model.start_timeout_s,
+            request_timeout_s=model.request_timeout_s,
+            post=self._inbox.post,
+            promise=self._watchdog.promise,
+        )
+        scheduler = Scheduler(self._cameras.names(), config.caption.interval_s, config.ask.queue_length)
+        scheduler.paused = not config.caption.enabled
+        self._dispatcher = Dispatcher(
+            scheduler, self._cameras, self._publisher, self._model.submit, config.ask.timeout_s
+        )
+        self._dispatcher.prompt = config.caption.prompt
+        ask = config.ask
+        rules = Rules(
+            topics,
+            mqtt.allowed_response_prefixes,
+            ask.timeout_s,
+            ask.max_timeout_s,
+            ask.max_question_chars,
+        )
+        self._reception = Reception(rules, self._dispatcher, scheduler, self._publisher, self._info)
+
+    def run(self) -> int:
+        """Start everything, serve, and end everything; 0 after an orderly end."""
+        threading.current_thread().name = "main"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda taken, _frame: self._inbox.post(Stop(signal.Signals(taken).name)))
+        log.info("service starting node=%s cameras=%d", self._config.node.id, len(self._config.camera))
+        try:
+            self._publish_initial_state()
+            self._session.start()
+            self._model.start()
+            self._look_after(time.monotonic())  # its first turn starts the cameras
+            self._notifier.send("READY=1")
+            stop = self._serve()
+            log.info("service stopping signal=%s", stop.signal_name)
+            self._say_farewell()
+        finally:
+            self._end_parts()
+        log.info("service stopped")
+        return 0
+
+    def _serve(self) -> Stop:
+        """Turn events into work until one of them is Stop."""
+        while True:
+            now_s = time.monotonic()
+            if now_s >= self._next_check_s:
+                self._look_after(now_s)
+            self._dispatcher.work()
+            wait_s = min(self._dispatcher.next_event_s(), self._next_check_s, now_s + TURN_S) - now_s
+            event = self._inbox.take(wait_s)
+            if isinstance(event, Stop):
+                return event
+            if event is not None:
+                self._handle(event)
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case Inbound():
+                self._reception.handle(event)
+            case ModelReady() | ModelDown() | ModelReply() | ModelLost():
+                self._handle_model(event)
+            case Connected() | Disconnected() | Unreachable() | Acknowledged() | SubscriptionsRefused():
+                self._session.handle(event)
+            case _:
+                raise TypeError(f"The inbox holds {event!r}, which no part of the service takes.")
+
+    def _handle_model(self, event: ModelEvent) -> None:
+        self._dispatcher.handle(event)
+        if isinstance(event, ModelReady | ModelDown):
+            if isinstance(event, ModelReady):
+                log.info("model ready device=%s", event.info.get("device"))
+            self._publisher.info(self._info())
+            self._tell_status()
+
+    def _look_after(self, now_s: float) -> None:
+        """The periodic part of a turn."""
+        self._next_check_s = now_s + CHECK_S
+        self._watchdog.promise("main", now_s + MAIN_GRACE_S)
+        for camera, online in self._cameras.poll(now_s):
+            self._publisher.camera_status(camera, online=online)
+            self._publisher.info(self._info())
+            self._tell_status()
+        self._session.check()
+        if now_s >= self._next_health_s:
+            self._next_health_s = now_s + self._config.health.interval_s
+            self._publisher.health(self._health())
+        self._watchdog.feed(now_s)
+
+    def _publish_initial_state(self) -> None:
+        """State for the session to keep; it goes out when the broker is there."""
+        for camera in self._cameras.names():
+            self._publisher.camera_status(camera, online=False)
+        self._reception.publish_settings()
+        self._publisher.info(self._info())
+
+    def _tell_status(self) -> None:
+        """One line for `systemctl status`."""
+        names = self._cameras.names()
+        online = sum(self._cameras.is_online(name) for name in names)
+        broker = "connected" if self._session.connected else "away"
+        model = report.model_state(self._dispatcher)
+        self._notifier.send(f"STATUS={online} of {len(names)} cameras online, model {model}, broker {broker}")
+
+    def _say_farewell(self) -> None:
+        """Settle every debt, publish `offline`, and give the broker a moment to acknowledge both."""
+        self._notifier.send("STOPPING=1")
+        self._dispatcher.shut_down()
+        self._session.close()
+        deadline_s = time.monotonic() + FAREWELL_S
+        while self._session.connected and not self._session.settled and time.monotonic() < deadline_s:
+            event = self._inbox.take(deadline_s - time.monotonic())
+            if isinstance(event, Acknowledged | Disconnected):
+                self._session.handle(event)
+
+    def _end_parts(self) -> None:
+        """End threads and processes, each with its limit."""
+        self._session.stop(STOP_S)
+        self._model.stop(STOP_S)
+        self._cameras.stop(STOP_S)
+
+    def _info(self) -> dict[str, Any]:
+        return report.info(self._config, self._cameras.describe(), self._dispatcher)
+
+    def _health(self) -> dict[str, Any]:
+        return report.health(
+            started_s=self._started_s,
+            cameras=self._cameras.condition(),
+            dispatcher=self._dispatcher,
+            model=self._model,
+            outbox=self._outbox,
+            dropped={
+                **self._reception.dropped,
+                "inbox": self._inbox.dropped,
+                "momentary": self._session.lost,
+            },
+            mqtt_problem=self._session.problem,
+        )

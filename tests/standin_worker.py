@@ -1,0 +1,92 @@
+"""A stand-in for the model's process, for the misbehaviour that the real one will not show on demand.
+
+It speaks the worker's protocol over the real link. What a request does is named by its question (or, for captions,
+by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "malformed", "refuse"; anything else is answered.
+The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start". The first one is the folder
+where it notes its starts ("starts", a process id a line) and the questions that it has begun ("begun").
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edge_app.child import ParentLink
+from edge_app.frames import FrameBuffer
+
+
+def main(argv: list[str]) -> int:
+    """Serve until the link closes."""
+    link = ParentLink.from_args(argv)
+    folder = Path(link.hello["bundles"][0])
+    start = [Path(bundle).name for bundle in link.hello["bundles"][1:]]
+    note(folder / "starts", str(os.getpid()))
+    if "fail-start" in start:
+        link.send({"event": "failed", "reason": "The bundle is broken; install another one."})
+        return 1
+    if "hang-start" in start:
+        signal.pause()
+    if "slow-start" in start:
+        time.sleep(2)
+    frames = {name: FrameBuffer.attach(fd) for name, fd in link.hello["frames"].items()}
+    link.send({"event": "ready", "info": {"device": "CPU", "bundles": [{"name": "stand-in"}]}})
+    while (request := link.receive()) is not None:
+        link.send(reply(request, frames, folder))
+    return 0
+
+
+def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path) -> dict[str, Any]:
+    """The reply to one request, unless it is one to misbehave on."""
+    behaviour = str(request.get("question") or request.get("prompt") or "")
+    note(folder / "begun", behaviour)
+    if behaviour == "hang":
+        signal.pause()
+    if behaviour == "crash" or (behaviour == "crash once" and lines(folder / "begun").count("crash once") == 1):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour.startswith("slow "):
+        time.sleep(float(behaviour.removeprefix("slow ")))
+    if behaviour == "refuse":
+        return {"ok": False, "code": "bad_request", "message": "The question has too many tokens; shorten it."}
+    frame = frames[request["camera"]].latest_info()
+    if frame is None:
+        return {"ok": False, "code": "camera_unavailable", "message": "There is no frame."}
+    result = {
+        "text": f"stand-in {request['op']}",
+        "token_ids": [1, 2],
+        "confidence": 0.75,
+        "p_yes": None,
+        "yes_no_mass": None,
+        "frame_id": frame.frame_id,
+        "frame_ts": frame.ts,
+        "captured_s": frame.captured_s,
+        "model": "stand-in",
+        "device": "CPU",
+        "tokens": 2,
+        "timing_ms": {"image": 1.0, "vision": 2.0, "question": None, "decode": 3.0, "total": 6.0},
+    }
+    if request.get("choices"):
+        result["text"] = request["choices"][-1]
+    if request.get("region"):
+        result["text"] = f"region {request['region']}"
+    if behaviour == "malformed":
+        del result["frame_id"]
+    return {"ok": True, "result": result}
+
+
+def note(path: Path, line: str) -> None:
+    """Append a line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def lines(path: Path) -> list[str]:
+    """The lines noted so far."""
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

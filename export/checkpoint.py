@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, BlipConfig
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.utils import logging
@@ -74,14 +74,22 @@ def load(source: str) -> Checkpoint:
         ) from error
     model_class = _class_of(source, config)
     try:
-        model = blip.CLASSES[model_class].from_pretrained(source, dtype=torch.float32)  # type: ignore[attr-defined]
+        model, loading = blip.CLASSES[model_class].from_pretrained(  # type: ignore[attr-defined]
+            source, dtype=torch.float32, output_loading_info=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(source)
         processor = BlipImageProcessorPil.from_pretrained(source)
-    except (OSError, ValueError, RuntimeError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ExportError(
             f"The checkpoint {source} cannot be loaded as {model_class}: {_first_line(error)}; "
             "a checkpoint has config.json, weights, tokenizer and preprocessor_config.json."
         ) from error
+    missing = sorted(set(loading["missing_keys"]) & {name for name, _ in model.named_parameters()})
+    if missing:  # transformers would fill them with random numbers and go on
+        raise ExportError(
+            f"The checkpoint {source} lacks {len(missing)} weights of {model_class}, {missing[0]} among them; "
+            "it is incomplete or of another class."
+        )
     blip.check_supported(model.config)
     model.eval()
     name = folder.resolve().name if folder.exists() else source

@@ -21,6 +21,8 @@ def to_openvino(source: RoleSource) -> ov.Model:
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of each Python number it freezes; those are head counts and sizes, constant in a checkpoint.
         warnings.simplefilter("ignore", category=TracerWarning)
+        # OpenVINO's converter reads TorchScript; it has no better way in for shapes that are free.
+        warnings.filterwarnings("ignore", "`torch.jit.trace", DeprecationWarning)
         traced = torch.jit.trace(source.module, examples, check_trace=False)  # type: ignore[no-untyped-call]
         model = ov.convert_model(traced, example_input=examples, input=shapes)
     for port, name in zip(model.inputs, source.inputs, strict=True):

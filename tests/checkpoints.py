@@ -84,7 +84,7 @@ def save_checkpoint(
     model = model_class(blip_config(shape))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            # Real checkpoints have biases and norms that are not zeros and ones: an export must prove that it carries them.
+            # Biases and norms of real checkpoints are not zeros and ones: an export must prove that it carries them.
             if name.endswith("bias"):
                 parameter.normal_(0, 0.05)
             elif parameter.ndim == 1:

@@ -62,7 +62,7 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
 def small_bundle(
     small_checkpoint: Callable[[str], Path], calibration_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """A function from (task, precision) to a bundle exported, by the export's own command line, from a small checkpoint."""
+    """A function from (task, precision) to a bundle, exported from a small checkpoint by the export's command line."""
     from export.__main__ import main
 
     made: dict[tuple[str, str], Path] = {}
@@ -74,5 +74,32 @@ def small_bundle(
             assert main([*command, "--calibration", str(calibration_folder)]) == 0
             made[task, precision] = out
         return made[task, precision]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fullsize_bundle(
+    calibration_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], tuple[Path, Path]]:
+    """A function from (task, precision) to (bundle, checkpoint) of a full-size BLIP-base with random weights."""
+    from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
+
+    from export.__main__ import main
+    from tests.checkpoints import BASE, save_checkpoint
+
+    classes = {"caption": BlipForConditionalGeneration, "vqa": BlipForQuestionAnswering}
+    checkpoints: dict[str, Path] = {}
+    bundles: dict[tuple[str, str], Path] = {}
+
+    def make(task: str, precision: str) -> tuple[Path, Path]:
+        if task not in checkpoints:
+            checkpoints[task] = save_checkpoint(tmp_path_factory.mktemp(f"base-{task}"), classes[task], BASE)
+        if (task, precision) not in bundles:
+            out = tmp_path_factory.mktemp("bundles") / f"base-{task}-{precision}"
+            command = [str(checkpoints[task]), str(out), "--precision", precision, "--parity-pictures", "0"]
+            assert main([*command, "--calibration", str(calibration_folder)]) == 0
+            bundles[task, precision] = out
+        return bundles[task, precision], checkpoints[task]
 
     return make

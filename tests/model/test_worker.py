@@ -1,0 +1,147 @@
+"""The model as a child process: real frames in shared memory, real bundle, real link."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_app.child import Child
+from edge_app.errors import ChildDiedError, ChildTimeoutError
+from edge_app.frames import FrameBuffer
+
+Picture = NDArray[np.uint8]
+START_S = 60.0
+
+
+class Setup:
+    """A model worker, the frame buffer of its camera `door`, and how it came up."""
+
+    def __init__(self, bundle: Path) -> None:
+        self.frames = FrameBuffer.create("door")
+        self.child = Child(
+            "model",
+            "edge_app.model.worker",
+            hello={
+                "bundles": [str(bundle)],
+                "device": "CPU",
+                "threads": 2,
+                "cache_dir": None,
+                "frames": {"door": self.frames.fd},
+            },
+            pass_fds=[self.frames.fd],
+        )
+        self.child.start()
+        self.events = self.wait_for_events()
+
+    def wait_for_events(self) -> list[dict[str, Any]]:
+        deadline_s = time.monotonic() + START_S
+        while not (events := self.child.poll()):
+            assert time.monotonic() < deadline_s, "the worker said nothing"
+            time.sleep(0.02)
+        return events
+
+    def show(self, picture: Picture) -> int:
+        return self.frames.write(picture, ts=time.time(), captured_s=time.monotonic())
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        return self.child.request(request, timeout_s=30)
+
+    def close(self) -> None:
+        self.child.stop(2)
+        self.frames.close()
+
+
+@pytest.fixture
+def worker(small_bundle: Callable[..., Path]) -> Iterator[Setup]:
+    setup = Setup(small_bundle("vqa"))
+    yield setup
+    setup.close()
+
+
+def test_a_worker_serves_the_newest_frame(worker: Setup, photos: list[Picture]) -> None:
+    """Ready with its device; caption and answer are of the newest frame; asking it again costs no vision pass."""
+    (ready,) = worker.events
+    assert ready["event"] == "ready"
+    assert ready["info"]["device"] == "CPU"
+    assert worker.ask(op="caption", camera="door")["code"] == "camera_unavailable"  # no frame yet
+    worker.show(photos[0])
+    newest = worker.show(photos[1])
+    caption = worker.ask(op="caption", camera="door")["result"]
+    assert caption["frame_id"] == newest
+    assert caption["timing_ms"]["vision"] > 0
+    answer = worker.ask(op="ask", camera="door", question="is there a dog?")["result"]
+    assert answer["frame_id"] == newest
+    assert answer["timing_ms"]["vision"] == 0
+    assert 0 <= answer["p_yes"] <= 1
+    worker.show(photos[2])
+    assert worker.ask(op="caption", camera="door")["result"]["timing_ms"]["vision"] > 0
+
+
+def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup, photos: list[Picture]) -> None:
+    """A wrong request is refused with a code and a sentence; the process goes on."""
+    worker.show(photos[0])
+    refused = {
+        "bad_request": [
+            {"op": "dance"},
+            {"op": "ask", "camera": "door", "question": ""},
+            {"op": "ask", "camera": "door", "question": "word " * 5000},
+            {"op": "ask", "camera": "door", "question": "what?", "choices": []},
+            {"op": "ask", "camera": "door", "question": "what?", "region": [0, 0, 0, 0]},
+        ],
+        "camera_unavailable": [{"op": "caption", "camera": "nowhere"}],
+    }
+    for code, requests in refused.items():
+        for request in requests:
+            reply = worker.ask(**request)
+            assert (reply["ok"], reply["code"]) == (False, code)
+            assert reply["message"].endswith(".")
+    assert worker.ask(op="ask", camera="door", question="is there a dog?")["ok"]
+
+
+def test_a_bundle_without_the_task_is_said(small_bundle: Callable[..., Path], photos: list[Picture]) -> None:
+    """A captioning bundle cannot answer: `model_unavailable` with the mend, and captions go on."""
+    setup = Setup(small_bundle("caption"))
+    try:
+        setup.show(photos[0])
+        reply = setup.ask(op="ask", camera="door", question="is there a dog?")
+        assert reply["code"] == "model_unavailable"
+        assert "add one exported with --task vqa" in reply["message"]
+        assert setup.ask(op="caption", camera="door")["ok"]
+    finally:
+        setup.close()
+
+
+def test_a_broken_bundle_ends_the_worker_with_the_reason(tmp_path: Path) -> None:
+    """A folder that is no bundle: event `failed` with the sentence, exit code 1, and no crash."""
+    setup = Setup(tmp_path)
+    try:
+        (failed,) = setup.events
+        assert failed["event"] == "failed"
+        assert "is not a bundle" in failed["reason"]
+        with pytest.raises(ChildDiedError, match="exit code 1"):
+            setup.ask(op="ping")
+    finally:
+        setup.close()
+
+
+def test_a_hung_worker_is_killed_at_its_deadline(worker: Setup, photos: list[Picture]) -> None:
+    """A stopped process misses its deadline, is killed, and a new one serves the same frame."""
+    worker.show(photos[0])
+    assert worker.child.pid is not None
+    os.kill(worker.child.pid, signal.SIGSTOP)
+    with pytest.raises(ChildTimeoutError, match=r"did not answer within 0\.3 s"):
+        worker.child.request({"op": "caption", "camera": "door"}, timeout_s=0.3)
+    deadline_s = time.monotonic() + START_S
+    while not worker.child.restart_if_due():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    assert worker.wait_for_events()[0]["event"] == "ready"
+    assert worker.ask(op="caption", camera="door")["ok"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import socket
 import ssl
 import sys
 import threading
@@ -96,7 +97,7 @@ class Connection:
             self._client.username_pw_set(config.user, _password(config))
         if config.uses_tls:
             self._client.tls_set_context(_tls_context(config))
-        for name in ("connect", "connect_fail", "disconnect", "subscribe", "publish", "message"):
+        for name in ("socket_open", "connect", "connect_fail", "disconnect", "subscribe", "publish", "message"):
             setattr(self._client, f"on_{name}", getattr(self, f"_on_{name}"))
 
     def start(self) -> None:
@@ -147,6 +148,11 @@ class Connection:
             self._thread.join(timeout_s)
 
     # From here on: callbacks, run by paho's thread.
+
+    @_guarded
+    def _on_socket_open(self, _client: Client, _data: Any, sock: socket.socket) -> None:
+        # Without it a small packet waits for the other side's delayed acknowledgement: 40 ms an answer, measured.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @_guarded
     def _on_connect(

@@ -1,0 +1,76 @@
+"""docs/mqtt.md cannot drift: its command lines run, its payloads have the fields that the service sends."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.broker import Broker, Watcher, body, broker, needs_mosquitto
+from tests.test_service import NODE, Start, camera_online, ready, start, watcher
+
+__all__ = ["broker", "start", "watcher"]
+pytestmark = needs_mosquitto
+TEXT = (Path(__file__).parents[2] / "docs/mqtt.md").read_text(encoding="utf-8")
+PAYLOADS: dict[str, Any] = {
+    name: json.loads(payload) for name, payload in re.findall(r"<!-- payload: (\w+) -->\n```json\n(.*?)```", TEXT, re.S)
+}
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
+
+
+def shape(value: Any) -> Any:
+    """The keys of an object and of the objects in it that are not keyed by names of the user's."""
+    return {key: shape(inner) for key, inner in sorted(value.items())} if isinstance(value, dict) else None
+
+
+def test_every_command_line_of_the_docs_works(broker: Broker, start: Start, watcher: Watcher) -> None:
+    """Typed as printed, but for the port: each command ends well and prints what it is said to print."""
+    start(broker.port)
+    ready(watcher)
+    assert len(COMMANDS) == 9
+    for command in COMMANDS:
+        program, *arguments = shlex.split(command)
+        listens = program == "mosquitto_sub" and "-C" not in arguments
+        extra = ["-p", str(broker.port), *(["-C", "5"] if listens else [])]
+        done = subprocess.run([program, *arguments, *extra], capture_output=True, timeout=20, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+        if program == "mosquitto_rr":
+            reply = json.loads(done.stdout)
+            assert reply["status"] == "ok", command
+    assert watcher.count(f"{NODE}/answer") == 1
+
+
+def test_payloads_of_the_docs_have_the_fields_of_real_ones(broker: Broker, start: Start, watcher: Watcher) -> None:
+    """Field by field; what depends on the model or on the user's names is compared at the top only."""
+    start(broker.port)
+    camera_online(watcher)
+    ready(watcher)
+    watcher.publish(f"{NODE}/ask", "what is it")
+    watcher.publish(f"{NODE}/request/info", "")
+    for name, topic in {
+        "answer": f"{NODE}/answer",
+        "caption": f"{NODE}/camera/door/caption",
+        "response": f"{NODE}/response/info",
+        "info": f"{NODE}/info",
+        "health": f"{NODE}/health",
+    }.items():
+        real, printed = body(watcher.expect(lambda message: message.topic == topic, topic)), PAYLOADS[name]  # noqa: B023
+        assert real.keys() == printed.keys(), name
+        for key in ("timing_ms", "outbox"):
+            assert shape(real.get(key)) == shape(printed.get(key)), (name, key)
+    health = body(watcher.expect(lambda message: message.topic == f"{NODE}/health", "health"))
+    assert health["model"].keys() == PAYLOADS["health"]["model"].keys()
+    assert health["cameras"]["door"].keys() == PAYLOADS["health"]["cameras"]["door"].keys()
+
+
+@pytest.mark.parametrize("name", ["answer", "caption"])
+def test_example_results_are_lawful(name: str) -> None:
+    """The printed total is not less than the sum of its stages, and ages are those of the printed times."""
+    timing = PAYLOADS[name]["timing_ms"]
+    stages = [timing[stage] or 0 for stage in ("image", "vision", "question", "decode")]
+    assert timing["total"] >= sum(stages)

@@ -1,0 +1,105 @@
+"""Scheduling: questions first, captions when due and fairly, bounds and deadlines."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+from edge_app.inbox import Inbox
+from edge_app.messages import Question
+from edge_app.scheduler import Job, Scheduler
+
+
+def job(name: str, deadline_s: float = math.inf) -> Job:
+    return Job("a", question=Question(name, name, None, None, None, 1, None, None), deadline_s=deadline_s)
+
+
+def always(_camera: str) -> bool:
+    return True
+
+
+def test_questions_go_before_due_captions_and_in_order() -> None:
+    """A person waits for an answer; nobody waits for a caption."""
+    scheduler = Scheduler(["a"], interval_s=5, queue_length=4)
+    first, second = job("1"), job("2")
+    scheduler.add(first)
+    scheduler.add(second)
+    assert [scheduler.next_job(0, always) for _ in range(2)] == [first, second]
+    caption = scheduler.next_job(0, always)
+    assert caption is not None and caption.question is None
+
+
+def test_a_camera_is_captioned_once_an_interval() -> None:
+    """From start to start, and at once for a camera that has none yet."""
+    scheduler = Scheduler(["a"], interval_s=5, queue_length=1)
+    assert scheduler.next_job(100, always) is not None
+    assert scheduler.next_job(104.9, always) is None
+    assert scheduler.next_event_s() == 105
+    assert scheduler.next_job(105, always) is not None
+
+
+def test_with_no_interval_cameras_take_turns() -> None:
+    """Whoever has waited longest is next, so no camera starves another."""
+    scheduler = Scheduler(["a", "b", "c"], interval_s=0, queue_length=1)
+    jobs = [scheduler.next_job(float(now), always) for now in range(6)]
+    assert [job.camera for job in jobs if job] == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_a_camera_without_a_new_frame_is_passed_over() -> None:
+    """It stays due, and the others get their turn."""
+    scheduler = Scheduler(["a", "b"], interval_s=5, queue_length=1)
+    taken = scheduler.next_job(0, lambda camera: camera == "b")
+    assert taken is not None and taken.camera == "b"
+    assert scheduler.next_job(0, lambda camera: camera == "b") is None
+    assert scheduler.next_event_s() == -math.inf
+
+
+def test_pause_stops_captions_and_nothing_else() -> None:
+    """Questions are answered during a pause."""
+    scheduler = Scheduler(["a"], interval_s=0, queue_length=1)
+    scheduler.paused = True
+    assert scheduler.next_job(0, always) is None
+    assert scheduler.next_event_s() == math.inf
+    assert scheduler.add(job("1"))
+    assert scheduler.next_job(0, always) is not None
+
+
+def test_the_queue_is_bounded_but_keeps_the_place_of_a_job_put_back() -> None:
+    """A new question finds the queue full; one whose model died goes first again."""
+    scheduler = Scheduler([], interval_s=0, queue_length=1)
+    assert scheduler.add(job("1"))
+    assert not scheduler.add(job("2"))
+    again = job("0")
+    scheduler.put_back(again)
+    assert scheduler.next_job(0, always) is again
+
+
+def test_expired_jobs_leave_the_queue_once() -> None:
+    """A deadline is over when it is reached."""
+    scheduler = Scheduler([], interval_s=0, queue_length=3)
+    soon, later = job("1", 10), job("2", 20)
+    scheduler.add(later)
+    scheduler.add(soon)
+    assert scheduler.next_event_s() == 10
+    assert scheduler.expired(9.9) == []
+    assert scheduler.expired(10) == [soon]
+    assert scheduler.expired(10) == []
+    assert scheduler.drain() == [later]
+
+
+def test_the_inbox_turns_network_messages_away_when_full_but_never_events() -> None:
+    """Room returns as messages are taken; what the service owes itself always gets in."""
+    inbox = Inbox(limit_messages=2)
+    assert [inbox.offer(number) for number in range(3)] == [True, True, False]
+    inbox.post("event")
+    assert inbox.dropped == 1
+    assert [inbox.take(0) for _ in range(2)] == [0, 1]
+    assert inbox.offer(3)
+    assert [inbox.take(0) for _ in range(3)] == ["event", 3, None]
+
+
+def test_a_waiting_taker_is_woken_by_another_thread() -> None:
+    """The main thread sleeps in `take` and reacts at once."""
+    inbox = Inbox()
+    threading.Timer(0.05, inbox.post, ["late"]).start()
+    assert inbox.take(10) == "late"

@@ -1,0 +1,183 @@
+"""`edge-app demo`: everything at once on one machine, with nothing to configure.
+
+A broker, the real service with a drawn scene for a camera and a small model that comes with the package, and an MQTT
+client that prints captions and asks about them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_app.demo import language
+from edge_app.demo.broker import Broker, running_broker
+from edge_app.demo.client import DemoClient
+from edge_app.demo.service import Service, bundle_path, overlay_path, running_service, write_config
+from edge_app.demo.world import Scene, SceneObject
+from edge_app.errors import EdgeAppError
+
+SECONDS = 20.0
+START_S = 90.0  # longest wait for the first caption
+QUESTION_EVERY_S = 3.0
+ANSWER_WAIT_S = 5.0  # for the last answer, after the time is over
+QUESTION_KINDS = ("presence", "colour", "count", "shape")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `edge-app demo`."""
+    parser.add_argument(
+        "--seconds", metavar="N", type=float, default=SECONDS, help=f"from the first caption on; default: {SECONDS:g}"
+    )
+    parser.add_argument("--output", metavar="DIR", type=Path, help="for picture, log and configuration; default: new")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout, and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; 0 if captions came. EdgeAppError if something is missing or no caption comes."""
+    bundle = bundle_path()
+    folder = Path(arguments.output or tempfile.mkdtemp(prefix="edge-app-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    tell = _tell_json if arguments.json else _tell_person
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(running_broker())
+        tell({"event": "started", **_description(broker), "overlay": str(overlay_path(folder))})
+        service = stack.enter_context(running_service(write_config(folder, broker, bundle)))
+        client = DemoClient(broker)
+        stack.callback(client.close)
+        watch = Watch()
+        try:
+            for event in watch.events(client, service, arguments.seconds):
+                tell(event)
+        except KeyboardInterrupt:
+            pass  # a person has seen enough: the summary is due as at the end of the time
+        if not watch.captions:
+            raise EdgeAppError(f"No caption came. The service's log ({service.log_path}) ends:\n{service.last_words()}")
+        tell({"event": "summary", **watch.summary(), "overlay": str(overlay_path(folder))})
+    return 0
+
+
+class Watch:
+    """Follows the conversation with the service, and counts."""
+
+    def __init__(self) -> None:
+        self.captions: list[dict[str, Any]] = []
+        self.answers: list[dict[str, Any]] = []
+        self._asked: dict[str, float] = {}  # id: monotonic time; those without an answer yet
+        self._kinds = itertools.cycle(QUESTION_KINDS)
+        self._rng = np.random.default_rng(0)
+
+    def events(self, client: DemoClient, service: Service, seconds: float) -> Iterator[dict[str, Any]]:
+        """What is to be told, as it happens: captions, questions, answers."""
+        end_s = time.monotonic() + START_S
+        next_question_s = 0.0
+        while time.monotonic() < end_s or (self._asked and time.monotonic() < end_s + ANSWER_WAIT_S):
+            if service.process.poll() is not None:
+                raise EdgeAppError(f"The service ended by itself. Its log ends:\n{service.last_words()}")
+            result = client.next(0.2)
+            now_s = time.monotonic()
+            if result is not None and result["type"] == "caption":
+                if not self.captions:
+                    end_s, next_question_s = now_s + seconds, now_s + 1
+                self.captions.append(result)
+                yield {"event": "caption", **result}
+            elif result is not None and result["id"] in self._asked:
+                round_trip_ms = round((now_s - self._asked.pop(result["id"])) * 1000, 1)
+                self.answers.append({**result, "round_trip_ms": round_trip_ms})
+                yield {"event": "answer", **self.answers[-1]}
+            if self.captions and next_question_s <= now_s < end_s:
+                next_question_s = now_s + QUESTION_EVERY_S
+                question = question_about(str(self.captions[-1]["text"]), next(self._kinds), self._rng)
+                question_id = client.ask(question)
+                self._asked[question_id] = now_s
+                yield {"event": "question", "id": question_id, "question": question}
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and medians."""
+        answered = [answer for answer in self.answers if answer["status"] == "ok"]
+        return {
+            "captions": len(self.captions),
+            "questions": len(self.answers) + len(self._asked),
+            "answers": len(answered),
+            "device": self.captions[-1]["device"],
+            "caption_ms": _median(caption["timing_ms"]["total"] for caption in self.captions),
+            "caption_age_ms": _median(caption["age_ms"] for caption in self.captions),
+            "answer_ms": _median(answer["timing_ms"]["total"] for answer in answered),
+            "answer_round_trip_ms": _median(answer["round_trip_ms"] for answer in answered),
+        }
+
+
+def question_about(caption: str, kind: str, rng: np.random.Generator) -> str:
+    """A question of this kind that makes sense if the caption is right; another kind where this one does not."""
+    pairs = language.named_objects(caption)
+    # Captions name the objects from left to right, which is all that is known of their places.
+    objects = (
+        SceneObject(*pair, x=(place + 1) / (len(pairs) + 1), y=0.5, radius=0.1) for place, pair in enumerate(pairs)
+    )
+    scene = Scene(tuple(objects))
+    question = language.ask(scene, rng, kind) or language.ask(scene, rng, "presence")
+    assert question is not None  # presence can be asked of any scene
+    return question.text
+
+
+def _median(values: Iterator[float]) -> float | None:
+    numbers = list(values)
+    return round(statistics.median(numbers), 1) if numbers else None
+
+
+def _description(broker: Broker) -> dict[str, Any]:
+    return {"broker": broker.program, "protocol": broker.protocol, "port": broker.port}
+
+
+def _tell_json(event: dict[str, Any]) -> None:
+    print(json.dumps(event, ensure_ascii=False), flush=True)
+
+
+def _tell_person(event: dict[str, Any]) -> None:
+    print(_words(event), flush=True)
+
+
+def _words(event: dict[str, Any]) -> str:
+    """An event as a line or two for a person."""
+    match event["event"]:
+        case "started":
+            return (
+                f"broker    {event['broker']}, MQTT {event['protocol']}, 127.0.0.1:{event['port']}\n"
+                f"picture   {event['overlay']} (a new one every second)\n"
+                "starting the service ..."
+            )
+        case "caption":
+            return f"sees      {event['text']:<48} {_sure(event)}"
+        case "question":
+            return f"asked     {event['question']}"
+        case "answer" if event["status"] == "ok":
+            yes = (
+                f"  P(yes) {event['p_yes']:.2f}"
+                if event["text"] in {"yes", "no"} and event["p_yes"] is not None
+                else ""
+            )
+            return f"answers   {event['text']:<48} {_sure(event)}{yes}"
+        case "answer":
+            return f"refused   {event['error']['code']}: {event['error']['message']}"
+        case _:
+            return (
+                f"\n{event['captions']} captions, {event['answers']} of {event['questions']} questions answered, "
+                f"on {event['device']}.\n"
+                f"Medians: a caption takes {event['caption_ms']} ms and is out {event['caption_age_ms']} ms after its "
+                f"picture; an answer takes {event['answer_ms']} ms, {event['answer_round_trip_ms']} ms over MQTT."
+            )
+
+
+def _sure(event: dict[str, Any]) -> str:
+    """Confidence, time of the model, age of the picture."""
+    total_ms, age_s = event["timing_ms"]["total"], event["age_ms"] / 1000
+    return f"{100 * event['confidence']:3.0f} %  {total_ms:5.0f} ms  {age_s:.1f} s old"

@@ -1,0 +1,69 @@
+"""`edge-app doctor`: find what is wrong with this machine or its configuration, and say the mend."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_app.checks import Check
+from edge_app.checks.inference import check_inference
+from edge_app.checks.machine import check_machine
+from edge_app.checks.surroundings import check_surroundings
+from edge_app.commands.arguments import add_config_argument, config_path
+from edge_app.config import Config, check_files, load_config
+from edge_app.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `edge-app doctor`."""
+    add_config_argument(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a check on stdout, and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print each check as it is done; 1 if any failed, else 0."""
+    logging.getLogger().setLevel(logging.CRITICAL)  # the checks say it better than the parts' own log
+    failed = 0
+    for check in all_checks(arguments):
+        print(json.dumps(dataclasses.asdict(check)) if arguments.json else _line(check), flush=True)
+        failed += check.status == "fail"
+    if not arguments.json:
+        print(f"\n{failed} checks failed." if failed else "\nNothing failed.")
+    return 1 if failed else 0
+
+
+def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
+    """The checks, from the machine outwards; those that need a configuration only where it is right."""
+    config: Config | None = None
+    try:
+        config = load_config(config_path(arguments))
+        check_files(config)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Check("configuration", "fail", problem, "Correct it; `edge-app check-config` reads it again.")
+    else:
+        yield Check("configuration", "ok", str(config_path(arguments)))
+    yield from check_machine(_written_folders(config))
+    yield from check_inference(config.model if config else None)
+    if config:
+        yield from check_surroundings(config)
+
+
+def _written_folders(config: Config | None) -> list[Path]:
+    """Where the service writes: temporary files, the model cache, the picture of the display."""
+    folders = [Path(tempfile.gettempdir())]
+    if config and config.model.cache_dir:
+        folders.append(config.model.cache_dir)
+    if config and config.display.path:
+        folders.append(config.display.path.parent)
+    return list(dict.fromkeys(folders))
+
+
+def _line(check: Check) -> str:
+    line = f"{check.status:<4}  {check.name:<18}  {check.what}"
+    return f"{line}\n{'':<26}-> {check.mend}" if check.mend else line

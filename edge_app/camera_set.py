@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ class CameraSet:
         }
 
     def stop(self, timeout_s: float) -> None:
-        """End all camera processes."""
-        for camera in self._cameras.values():
-            camera.stop(timeout_s)
+        """End all camera processes within `timeout_s`."""
+        deadline_s = time.monotonic() + timeout_s
+        for number, camera in enumerate(self._cameras.values()):
+            camera.stop(max(0.1, (deadline_s - time.monotonic()) / (len(self._cameras) - number)))

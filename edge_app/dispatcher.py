@@ -52,7 +52,9 @@ class Dispatcher:
         scheduler: Scheduler,
         cameras: Cameras,
         publisher: Publisher,
+        *,
         submit: Callable[[int, dict[str, Any]], None],
+        observe: Callable[[Result], None],
         command_timeout_s: float,
     ) -> None:
         self.prompt: str | None = None
@@ -62,7 +64,7 @@ class Dispatcher:
         self.stage_times = StageTimes()
         self.counts: Counter[str] = Counter()
         self._scheduler, self._cameras, self._publisher = scheduler, cameras, publisher
-        self._submit = submit
+        self._submit, self._observe = submit, observe
         self._command_timeout_s = command_timeout_s
         self._number = 0
         self._current: Job | None = None
@@ -206,6 +208,7 @@ class Dispatcher:
             self._fail(job, "model_unavailable", f"The model sent a malformed result ({error!r}).")
             return
         self._count(job, result)
+        self._observe(result)
         if job.question is not None:
             self._settle(job, result)
             return

@@ -1,4 +1,8 @@
-"""What the model does next: pending questions first, then the caption that has been due longest."""
+"""What the model does next: pending questions first, then the caption that has been due longest.
+
+A flood of questions must not end captioning: a caption that is late by half its interval goes between two questions,
+so captions keep about two thirds of their rate.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,7 @@ class Scheduler:
         self.paused = False
         self._queue_length = queue_length
         self._waiting: deque[Job] = deque()
+        self._was_question = False  # the last job, so that at most one caption comes between two questions
         self._last_caption_s = dict.fromkeys(cameras, -math.inf)
 
     @property
@@ -58,13 +63,16 @@ class Scheduler:
 
     def next_job(self, now_s: float, can_caption: Callable[[str], bool]) -> Job | None:
         """Take the next job, or None if there is nothing to do."""
-        if self._waiting:
+        grace_s = self.interval_s / 2 if self._waiting else 0.0
+        if self._waiting and not self._was_question:
+            self._was_question = True
             return self._waiting.popleft()
         for camera in sorted(self._last_caption_s, key=lambda name: self._last_caption_s[name]):
-            if self._due_s(camera) <= now_s and can_caption(camera):
+            if self._due_s(camera) + grace_s <= now_s and can_caption(camera):
                 self._last_caption_s[camera] = now_s
+                self._was_question = False
                 return Job(camera)
-        return None
+        return self._waiting.popleft() if self._waiting else None
 
     def expired(self, now_s: float) -> list[Job]:
         """Take the waiting jobs whose time is over."""

@@ -2,11 +2,12 @@
 
 Three threads. `main` takes events out of the inbox and owns all state; `mqtt` is paho's and only makes events; `model`
 waits for the model's process. Cameras and model are child processes, because they can hang. Nothing here waits for
-any of them longer than a turn of the loop, except at the end, and then with a limit.
+any of them, except at the end, and then with a limit.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -18,8 +19,10 @@ from typing import Any
 from edge_app import report
 from edge_app.camera_set import CameraSet
 from edge_app.dispatcher import Dispatcher
+from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
+from edge_app.messages import Result
 from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import (
@@ -33,6 +36,7 @@ from edge_app.mqtt.outbox import Outbox
 from edge_app.mqtt.requests import Inbound, Rules
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
+from edge_app.overlay_state import OverlayState
 from edge_app.publisher import Publisher
 from edge_app.reception import Reception
 from edge_app.scheduler import Scheduler
@@ -42,8 +46,8 @@ MODEL_MODULE = "edge_app.model.worker"
 TURN_S = 0.25  # longest wait for an event
 CHECK_S = 0.1  # cameras, watchdog and the rest of the house are looked after this often
 MAIN_GRACE_S = 15  # a main thread that takes longer for a turn is stuck
-FAREWELL_S = 1.5  # for the broker to acknowledge the last answers and `offline`
-STOP_S = 1.0  # for each of the parts to end; with the farewell it stays under 5 s
+FAREWELL_S = 1.0  # for the broker to acknowledge the last answers and `offline`, and as long to disconnect
+STOP_S = 2.5  # for the model's thread and all processes to end: together, a signal is obeyed within 5 s
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +78,8 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._watchdog = Watchdog(self._notifier, watchdog_interval_s(os.environ))
         self._cameras = CameraSet(config.camera, config.log.level)
+        self._display = DisplaySupervisor(config.display, self._cameras.frame_fds(), config.log.level)
+        self._overlay = OverlayState(camera=config.camera[0].name)
 
         mqtt = config.mqtt
         topics = Topics(mqtt.base, config.node.id)
@@ -103,7 +109,12 @@ class Service:
         scheduler = Scheduler(self._cameras.names(), config.caption.interval_s, config.ask.queue_length)
         scheduler.paused = not config.caption.enabled
         self._dispatcher = Dispatcher(
-            scheduler, self._cameras, self._publisher, self._model.submit, config.ask.timeout_s
+            scheduler,
+            self._cameras,
+            self._publisher,
+            submit=self._model.submit,
+            observe=self._show_result,
+            command_timeout_s=config.ask.timeout_s,
         )
         self._dispatcher.prompt = config.caption.prompt
         ask = config.ask
@@ -131,6 +142,8 @@ class Service:
             stop = self._serve()
             log.info("service stopping signal=%s", stop.signal_name)
             self._say_farewell()
+            # Only here: after an error the connection breaks with the process, and the broker publishes the will.
+            self._session.stop(FAREWELL_S)
         finally:
             self._end_parts()
         log.info("service stopped")
@@ -153,13 +166,21 @@ class Service:
     def _handle(self, event: object) -> None:
         match event:
             case Inbound():
-                self._reception.handle(event)
+                self._receive(event)
             case ModelReady() | ModelDown() | ModelReply() | ModelLost():
                 self._handle_model(event)
             case Connected() | Disconnected() | Unreachable() | Acknowledged() | SubscriptionsRefused():
                 self._session.handle(event)
             case _:
                 raise TypeError(f"The inbox holds {event!r}, which no part of the service takes.")
+
+    def _receive(self, message: Inbound) -> None:
+        """A stranger's message must not end the service, whatever it finds in us."""
+        try:
+            self._reception.handle(message)
+        except Exception:
+            self._reception.dropped["failed"] += 1
+            log.exception("message failed topic=%r size_bytes=%d", message.topic[:100], message.size_bytes)
 
     def _handle_model(self, event: ModelEvent) -> None:
         self._dispatcher.handle(event)
@@ -178,6 +199,8 @@ class Service:
             self._publisher.info(self._info())
             self._tell_status()
         self._session.check()
+        self._display.update(self._shown())
+        self._display.poll(now_s)
         if now_s >= self._next_health_s:
             self._next_health_s = now_s + self._config.health.interval_s
             self._publisher.health(self._health())
@@ -210,10 +233,28 @@ class Service:
                 self._session.handle(event)
 
     def _end_parts(self) -> None:
-        """End threads and processes, each with its limit."""
-        self._session.stop(STOP_S)
-        self._model.stop(STOP_S)
-        self._cameras.stop(STOP_S)
+        """End threads and processes; what one does not need of its share of the time, the next ones have."""
+        deadline_s = time.monotonic() + STOP_S
+        stops = [self._model.stop, self._display.stop, self._cameras.stop]
+        for number, stop in enumerate(stops):
+            stop(max(0.1, (deadline_s - time.monotonic()) / (len(stops) - number)))
+
+    def _show_result(self, result: Result) -> None:
+        """A new caption or answer is on the overlay from the next turn on."""
+        self._overlay = self._overlay.with_result(result, now_s=time.monotonic())
+
+    def _shown(self) -> OverlayState:
+        """The overlay with what the other parts know now."""
+        problem = self._dispatcher.model_problem
+        starting = None if self._dispatcher.is_ready else "The model is starting."
+        self._overlay = dataclasses.replace(
+            self._overlay,
+            camera_online=self._cameras.is_online(self._overlay.camera),
+            broker_online=self._session.connected,
+            device=self._overlay.device if self._dispatcher.is_ready else None,
+            notice=f"The model cannot start: {problem}" if problem else starting,
+        )
+        return self._overlay
 
     def _info(self) -> dict[str, Any]:
         return report.info(self._config, self._cameras.describe(), self._dispatcher)

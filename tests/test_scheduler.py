@@ -21,12 +21,36 @@ def always(_camera: str) -> bool:
 def test_questions_go_before_due_captions_and_in_order() -> None:
     """A person waits for an answer; nobody waits for a caption."""
     scheduler = Scheduler(["a"], interval_s=5, queue_length=4)
+    scheduler.next_job(0, always)
     first, second = job("1"), job("2")
     scheduler.add(first)
     scheduler.add(second)
-    assert [scheduler.next_job(0, always) for _ in range(2)] == [first, second]
-    caption = scheduler.next_job(0, always)
+    assert [scheduler.next_job(6, always) for _ in range(2)] == [first, second]  # the caption is due since 5
+    caption = scheduler.next_job(6, always)
     assert caption is not None and caption.question is None
+
+
+def test_a_flood_of_questions_leaves_captions_two_thirds_of_their_rate() -> None:
+    """Due every 6 s and late by 3: one caption in 9 s. With jobs of 1 s that is 8 questions, then a caption."""
+    scheduler = Scheduler(["a"], interval_s=6, queue_length=1)
+    kinds = []
+    for now_s in range(28):
+        scheduler.add(job("flood"))
+        taken = scheduler.next_job(now_s, always)
+        assert taken is not None
+        kinds.append("question" if taken.question else "caption")
+    # The first caption has been due for ever; it comes after the first question.
+    assert [number for number, kind in enumerate(kinds) if kind == "caption"] == [1, 10, 19]
+
+
+def test_with_no_interval_a_question_waits_for_one_caption_at_most() -> None:
+    """Captions as fast as it goes: questions and captions alternate, and a lone question is next."""
+    scheduler = Scheduler(["a"], interval_s=0, queue_length=2)
+    assert scheduler.next_job(0, always) is not None
+    for name in ("1", "2"):
+        scheduler.add(job(name))
+    taken = [scheduler.next_job(1, always) for _ in range(3)]
+    assert [bool(item and item.question) for item in taken] == [True, False, True]
 
 
 def test_a_camera_is_captioned_once_an_interval() -> None:

@@ -570,3 +570,32 @@ def test_systemd_is_told_and_the_watchdog_fed(broker: Broker, start: Start, watc
         until("WATCHDOG=1")
         service.process.send_signal(signal.SIGTERM)
         until("STOPPING=1")
+
+
+def test_a_display_that_is_asked_for_shows_the_overlay_and_its_death_touches_nothing(
+    broker: Broker, start: Start, watcher: Watcher, tmp_path: Path
+) -> None:
+    """The picture file appears, and again after kill -9 of the display's process; the service goes on."""
+    picture = tmp_path / "overlay.png"
+    service = start(broker.port, f'[display]\nbackend = "file"\npath = "{picture}"\n')
+    ready(watcher)
+    wait_until(picture.exists, "the picture")
+    os.kill(child_running(service.process.pid, b"edge_app.display"), signal.SIGKILL)
+    picture.unlink()
+    wait_until(picture.exists, "the picture of the next process")
+    ask(watcher, "q1")
+    assert answer_to(watcher, "q1")["status"] == "ok"
+    assert service.stop()[0] == 0
+
+
+def child_running(parent_pid: int, module: bytes) -> int:
+    """The child of a process that runs a module."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it ended meanwhile
+        if parent == parent_pid and module in arguments:
+            return int(entry.name)
+    raise AssertionError(f"process {parent_pid} has no child that runs {module.decode()}")

@@ -7,7 +7,6 @@ Devanagari) shows as a question mark. Right-to-left text keeps its logical order
 from __future__ import annotations
 
 import functools
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +72,9 @@ def wrap(text: str, limit_px: int, max_lines: int, type_: Type) -> list[str]:
             count = _longest_prefix(rest, lambda part: width_px(part.rstrip() + ELLIPSIS, type_) <= limit_px)
             return [*lines, rest[:count].rstrip() + ELLIPSIS]
         # rest[count] is the first character that does not fit; a space there ends the line too.
+        # An accent has no width, so it is never parted from its letter.
         space = rest.rfind(" ", 1, count + 1)
-        end = space if space > 0 else _before_marks(rest, count)
+        end = space if space > 0 else count
         lines.append(rest[:end].rstrip())
         rest = rest[end:].lstrip()
     return lines
@@ -102,14 +102,6 @@ def _longest_prefix(text: str, fits: Callable[[str], bool]) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _before_marks(text: str, count: int) -> int:
-    """A place to break `text` at or before `count` that does not part a letter from its accents."""
-    end = count
-    while end > 1 and unicodedata.combining(text[end]):
-        end -= 1
-    return end if not unicodedata.combining(text[end]) else count
 
 
 def _cut(text: str, limit: int) -> str:

@@ -127,17 +127,15 @@ def test_stalled_process_is_killed(supervisor: DisplaySupervisor, path: Path, mo
 
 
 def test_supervisor_never_waits_for_a_stalled_process(supervisor: DisplaySupervisor, path: Path) -> None:
-    """10,000 updates to a process that reads nothing take no time to speak of: each replaces the one before."""
+    """2,000 updates, far more than the link holds, return while the process reads none of them."""
     supervisor.update(STATE)
     until(path.exists, supervisor)
     assert supervisor.pid is not None
     os.kill(supervisor.pid, signal.SIGSTOP)
-    longest_s = 0.0
-    for number in range(10_000):
-        started_s = time.monotonic()
+    deadline_s = time.monotonic() + 10
+    for number in range(2000):
         supervisor.update(OverlayState("door", caption="x" * 500 + str(number)))
-        longest_s = max(longest_s, time.monotonic() - started_s)
-    assert longest_s < 0.25
+        assert time.monotonic() < deadline_s, f"update number {number}"
 
 
 def test_hostile_state_does_not_end_the_process(supervisor: DisplaySupervisor, path: Path) -> None:
@@ -152,13 +150,15 @@ def test_hostile_state_does_not_end_the_process(supervisor: DisplaySupervisor, p
     assert (supervisor.pid, supervisor.restarts) == (first, 0)
 
 
-def test_folder_that_is_missing_is_survived(buffer: FrameBuffer, tmp_path: Path) -> None:
-    """While the file cannot be written the process stays, and writes when it can."""
+def test_folder_that_is_missing_is_survived(
+    buffer: FrameBuffer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """While the file cannot be written the process says so and stays, and writes when it can."""
     path = tmp_path / "later" / "overlay.png"
     supervisor = DisplaySupervisor(DisplayConfig(backend="file", path=path), {"door": buffer.fd})
     try:
         supervisor.update(STATE)
-        until(lambda: supervisor.pid is not None, supervisor)
+        until(lambda: "display cannot show the picture" in capfd.readouterr().err, supervisor)
         path.parent.mkdir()
         until(path.exists, supervisor)
         assert supervisor.restarts == 0

@@ -134,7 +134,7 @@ def test_tiny_and_odd_pictures_are_survived(size: tuple[int, int]) -> None:
 def test_any_text_and_any_number_is_drawn(text: str, confidence: float, moment_s: float) -> None:
     """No string, confidence or time of the service's can stop the drawing, once it has crossed the link."""
     sent = dataclasses.replace(with_text(text), caption_confidence=confidence, captioned_s=moment_s)
-    state = OverlayState.from_message(sent.to_message())
+    state = OverlayState.from_message(json.loads(json.dumps(sent.to_message(), allow_nan=False)))
     assert shown(flat((240, 320), 0), state).shape == (240, 320, 3)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -66,10 +66,17 @@ def ask(scene: Scene, rng: np.random.Generator, kind: str, pairs: Sequence[Pair]
     return None if made is None else Question(kind, *made)
 
 
-def random_question(scene: Scene, rng: np.random.Generator, pairs: Sequence[Pair] = PAIRS) -> Question:
-    """A question of any kind that the scene allows; "presence" and "count" always do."""
+def random_question(
+    scene: Scene, rng: np.random.Generator, pairs: Sequence[Pair] = PAIRS, shares: Mapping[str, float] | None = None
+) -> Question:
+    """A question of a kind that the scene allows; "presence" and "count" always do.
+
+    `shares` gives the share of each kind, by default all alike.
+    """
+    kinds = list(shares or KINDS)
+    weights = list(shares.values()) if shares else None
     while True:
-        question = ask(scene, rng, KINDS[int(rng.integers(len(KINDS)))], pairs)
+        question = ask(scene, rng, kinds[int(rng.choice(len(kinds), p=weights))], pairs)
         if question is not None:
             return question
 

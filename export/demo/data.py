@@ -20,17 +20,31 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from edge_app.demo import language, world
-from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, PATCH_PX, build_tokenizer
+from export.demo.checkpoint import (
+    CLIP_MEAN,
+    CLIP_STD,
+    DEC_ID,
+    IMAGE_PX,
+    PAD_ID,
+    PATCH_PX,
+    build_tokenizer,
+    word_ids,
+)
 
-QUESTIONS_PER_SCENE = 2
+QUESTIONS_PER_SCENE = 4
+# Yes or no is by far the slowest to learn: nothing in the answer's words tells which object to look for.
+KIND_SHARES = {"colour": 0.08, "shape": 0.10, "presence": 0.42, "count": 0.08, "side": 0.16, "where": 0.16}
 COUNT_SHARES = (0.04, 0.26, 0.35, 0.35)  # of scenes with 0, 1, 2, 3 objects
 DRAWN_PX = (96, 128, 160)  # camera frames come in many sizes; their reduction leaves traces that the model should know
 PATCH_SHARE = 0.2  # of a patch that an object must cover to be the patch's class
+MISREAD_SHARE = 0.25  # of the decoder's colour words, see `misread`
 WITHOUT_MARK_SHARE = 0.2  # of questions without their question mark: people leave it out
 
 CAPTION_TOKENS = 14  # [DEC], three times "a red circle", "and" between them, [SEP]
 QUESTION_TOKENS = 14  # [CLS], at most 12 words and the mark, [SEP]
 ANSWER_TOKENS = 5  # [DEC] a blue square [SEP]
+
+_COLOUR_IDS = np.array([word_ids()[colour] for colour in world.COLOURS])
 
 RawBatch = dict[str, NDArray[Any]]  # the fields of `Batch` as arrays, pixels still u8 [B, H, W, 3] RGB
 
@@ -43,8 +57,10 @@ class Batch:
     patch_colours: Tensor  # i64 [B, N]: 0 for the ground, else 1 + the colour's index
     patch_shapes: Tensor  # i64 [B, N], likewise
     captions: Tensor  # i64 [B, CAPTION_TOKENS]
+    caption_inputs: Tensor  # likewise, with some colours misread
     questions: Tensor  # i64 [B * Q, QUESTION_TOKENS], the questions of one scene side by side
     answers: Tensor  # i64 [B * Q, ANSWER_TOKENS]
+    answer_inputs: Tensor  # likewise, with some colours misread
 
 
 class RandomBatches(IterableDataset[RawBatch]):
@@ -72,17 +88,23 @@ def batches(size: int, seed: int) -> Iterator[Batch]:
 def draw_sample(rng: np.random.Generator, tokenizer: Tokenizer) -> RawBatch:
     """One scene with its questions, as the rows that `RandomBatches` stacks."""
     scene = world.random_scene(rng, int(rng.choice(4, p=COUNT_SHARES)), world.TRAINING_PAIRS)
-    asked = [language.random_question(scene, rng, world.TRAINING_PAIRS) for _ in range(QUESTIONS_PER_SCENE)]
+    asked = [
+        language.random_question(scene, rng, world.TRAINING_PAIRS, KIND_SHARES) for _ in range(QUESTIONS_PER_SCENE)
+    ]
     texts = [one.text.rstrip("?") if rng.random() < WITHOUT_MARK_SHARE else one.text for one in asked]
     colours, shapes = patch_classes(scene)
+    caption = token_row(tokenizer, language.caption(scene), CAPTION_TOKENS, first=DEC_ID)
+    answers = np.stack([token_row(tokenizer, one.answer, ANSWER_TOKENS, first=DEC_ID) for one in asked])
     frame = world.draw(scene, DRAWN_PX[int(rng.integers(len(DRAWN_PX)))])
     return {
         "pixels": resize_rgb(frame),
         "patch_colours": colours,
         "patch_shapes": shapes,
-        "captions": token_row(tokenizer, language.caption(scene), CAPTION_TOKENS, first=DEC_ID),
+        "captions": caption,
+        "caption_inputs": misread(caption, rng),
         "questions": np.stack([token_row(tokenizer, text, QUESTION_TOKENS) for text in texts]),
-        "answers": np.stack([token_row(tokenizer, one.answer, ANSWER_TOKENS, first=DEC_ID) for one in asked]),
+        "answers": answers,
+        "answer_inputs": misread(answers, rng),
     }
 
 
@@ -94,7 +116,9 @@ def resize_rgb(frame_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def normalise(rgb: NDArray[np.uint8]) -> Tensor:
     """[B, H, W, 3] of 0..255 -> f32 [B, 3, H, W] with CLIP's mean and deviation."""
-    scaled = torch.from_numpy(rgb).float().div_(255).sub_(torch.tensor(CLIP_MEAN)).div_(torch.tensor(CLIP_STD))
+    scaled = (
+        torch.as_tensor(rgb.astype(np.float32)).div_(255).sub_(torch.tensor(CLIP_MEAN)).div_(torch.tensor(CLIP_STD))
+    )
     return scaled.permute(0, 3, 1, 2).contiguous()
 
 
@@ -127,9 +151,20 @@ def token_row(tokenizer: Tokenizer, text: str, length: int, first: int | None = 
     return row
 
 
+def misread(tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """A copy with some colour words changed to any other: what the decoder is shown while the truth is asked of it.
+
+    A decoder that always reads "red" before a shape learns from the language which shapes come in red, and then never
+    names a pair that training withheld. One that cannot rely on the colour it read must look at the shape.
+    """
+    wrong = rng.choice(_COLOUR_IDS, size=tokens.shape)
+    changes = np.isin(tokens, _COLOUR_IDS) & (rng.random(tokens.shape) < MISREAD_SHARE)
+    return np.where(changes, wrong, tokens)
+
+
 def _to_batch(raw: RawBatch) -> Batch:
     """Arrays -> tensors; the questions of all scenes in one dimension: [B, Q, T] -> [B * Q, T]."""
     tensors = {name: torch.as_tensor(rows) for name, rows in raw.items() if name != "pixels"}
-    for name in ("questions", "answers"):
+    for name in ("questions", "answers", "answer_inputs"):
         tensors[name] = tensors[name].flatten(0, 1)
     return Batch(pixels=normalise(np.asarray(raw["pixels"])), **tensors)

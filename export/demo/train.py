@@ -1,4 +1,4 @@
-"""Train the demo model from nothing: `python -m export.demo.train OUT [--minutes M] [--seed S] [--threads N]`.
+"""Train the demo model: `python -m export.demo.train OUT [--minutes M] [--seed S] [--threads N] [--start CHECKPOINT]`.
 
 Two phases share the time. First the vision tower alone names the colour and shape of every patch, which the renderer
 knows; then the whole model captions and answers, the patches going on as a side task, so that the text side learns
@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,30 +85,37 @@ class Optimiser:
 
 def text_loss(model: BlipForQuestionAnswering, image_states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Caption and answer losses of a batch, the mean over tokens of each."""
-    caption = _decoder_loss(model, batch.captions, image_states, None)
+    caption = _decoder_loss(model, batch.caption_inputs, batch.captions, image_states, None)
     repeated = image_states.repeat_interleave(QUESTIONS_PER_SCENE, dim=0)  # [B, N, C] -> [B * Q, N, C]
     mask = (batch.questions != PAD_ID).long()
     question_states = model.text_encoder(
         input_ids=batch.questions, attention_mask=mask, encoder_hidden_states=repeated
     ).last_hidden_state
-    return caption, _decoder_loss(model, batch.answers, question_states, mask)
+    return caption, _decoder_loss(model, batch.answer_inputs, batch.answers, question_states, mask)
 
 
-def _decoder_loss(model: BlipForQuestionAnswering, tokens: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-    """Next-token loss: tokens [B, T], memory [B, S, C], its mask [B, S]."""
+def _decoder_loss(
+    model: BlipForQuestionAnswering, inputs: Tensor, tokens: Tensor, memory: Tensor, mask: Tensor | None
+) -> Tensor:
+    """Loss of each next token: inputs and true tokens [B, T], memory [B, S, C], its mask [B, S]."""
     labels = tokens.masked_fill(tokens == PAD_ID, -100)
     output = model.text_decoder(
-        input_ids=tokens, encoder_hidden_states=memory, encoder_attention_mask=mask, labels=labels
+        input_ids=inputs, encoder_hidden_states=memory, encoder_attention_mask=mask, labels=labels
     )
     loss: Tensor = output.loss
     return loss
 
 
-def train(out: Path, minutes: float, seed: int) -> None:
-    """Train for `minutes` and leave the checkpoint in `out`, written anew every few minutes on the way."""
+def train(out: Path, minutes: float, seed: int, start: Path | None = None) -> None:
+    """Train for `minutes` and leave the checkpoint in `out`, written anew every few minutes on the way.
+
+    `start` is a checkpoint to go on from, past the first phase; without it the model starts from nothing.
+    """
     torch.manual_seed(seed)
-    model, head = build_model().train(), PatchHead()
-    optimiser = Optimiser((model, head))
+    model: Any = build_model() if start is None else BlipForQuestionAnswering.from_pretrained(start)
+    head = PatchHead()
+    patch_phase_share = PATCH_PHASE_SHARE if start is None else 0.0
+    optimiser = Optimiser((model.train(), head))
     started_s = saved_s = time.monotonic()
     step = 0
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}") as progress:
@@ -119,7 +127,7 @@ def train(out: Path, minutes: float, seed: int) -> None:
                 image_states = model.vision_model(pixel_values=batch.pixels).last_hidden_state
                 patch_loss, patches_right = head.loss(image_states, batch)
                 losses = {"patch": patch_loss}
-                if share < PATCH_PHASE_SHARE:
+                if share < patch_phase_share:
                     total = patch_loss
                 else:
                     losses["caption"], losses["answer"] = text_loss(model, image_states, batch)
@@ -152,11 +160,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=45.0, help="training time (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the weights and of the scenes (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of the trainer; drawing takes a part of one more")
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from (default: from nothing)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     torch.set_num_threads(arguments.threads)
-    train(arguments.out, arguments.minutes, arguments.seed)
+    train(arguments.out, arguments.minutes, arguments.seed, arguments.start)
 
 
 if __name__ == "__main__":

@@ -164,3 +164,12 @@ def test_vocabulary_covers_every_text() -> None:
         question = language.random_question(scene, rng)
         for text in (language.caption(scene), question.text, question.answer):
             assert set(text.replace("?", " ?").split()) <= words
+
+
+def test_shares_decide_which_kinds_are_asked() -> None:
+    """Kinds without a share are never asked, the others about as often as their share says."""
+    rng = np.random.default_rng(6)
+    shares = {"presence": 0.75, "count": 0.25}
+    kinds = Counter(language.random_question(THREE, rng, shares=shares).kind for _ in range(1000))
+    assert set(kinds) == {"presence", "count"}
+    assert kinds["presence"] / 1000 == pytest.approx(0.75, abs=0.05)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edge_app.camera.files import load_image
-
 from edge_app.commands.arguments import add_model_arguments, load_from
 from edge_app.errors import BadRequestError
 from edge_app.model.manifest import Generation, Task

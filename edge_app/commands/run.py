@@ -27,6 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(config_path(arguments), overrides=overrides)
     check_files(config)
     logging.getLogger().setLevel(config.log.level)
-    from edge_app import service
+    from edge_app.service import run as serve
 
-    return service.run(config)
+    return serve(config)

@@ -1,0 +1,132 @@
+"""Frames from files: a video, one picture, or a folder of pictures; and how any picture file is read."""
+
+from __future__ import annotations
+
+import logging
+from io import BytesIO
+from itertools import cycle
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from edge_app.camera import FrameSource, Picture
+from edge_app.errors import BadRequestError, CameraError
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+MAX_PICTURE_BYTES = 256 << 20
+MAX_PICTURE_PX = 100_000_000  # 100 megapixels take 300 MB as BGR: enough for any camera, not for a bomb
+
+log = logging.getLogger(__name__)
+
+
+def load_image(path: Path) -> Picture:
+    """Read a picture file as [H, W, 3] BGR: grey and 16-bit ones converted, turned upright by EXIF, alpha dropped.
+
+    Raises:
+        BadRequestError: there is no such file, it is no picture, or one too large to be meant.
+    """
+    try:
+        size_bytes = path.stat().st_size
+        content = path.read_bytes() if size_bytes <= MAX_PICTURE_BYTES else b""
+    except OSError as error:
+        raise BadRequestError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    if size_bytes == 0:
+        raise BadRequestError(f"{path} is empty (0 bytes); give a JPEG or PNG.")
+    if size_bytes > MAX_PICTURE_BYTES:
+        raise BadRequestError(f"{path} has {size_bytes} bytes; pictures of up to {MAX_PICTURE_BYTES} are read.")
+    width_px, height_px = _size_by_header(path, content)
+    if width_px * height_px > MAX_PICTURE_PX:
+        raise BadRequestError(
+            f"{path} says it is {width_px}x{height_px}; "
+            f"pictures of up to {MAX_PICTURE_PX // 10**6} megapixels are read."
+        )
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None or image.size == 0:
+        raise BadRequestError(f"{path} is damaged and cannot be decoded; give a JPEG or PNG.")
+    return np.asarray(image, np.uint8)
+
+
+def _size_by_header(path: Path, content: bytes) -> tuple[int, int]:
+    """(width_px, height_px) without decoding, so that a header cannot make us allocate what it likes."""
+    try:
+        with Image.open(BytesIO(content)) as header:
+            return header.size
+    except Image.DecompressionBombError as error:
+        raise BadRequestError(f"{path} is too large to be a photo: {error}") from error
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow's readers raise on foreign bytes
+        raise BadRequestError(f"{path} is not a picture; give a JPEG or PNG.") from error
+
+
+def open_files(name: str, *, fps: int) -> FrameSource:
+    """A video, a picture or a folder of pictures, shown over and over; CameraError when there is nothing to show."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return PictureSource(path, sorted(file for file in path.iterdir() if _is_picture(file)), fps=fps)
+    if not path.is_file():
+        raise CameraError(f"There is no file or folder {path}; check the camera's source.")
+    return PictureSource(path, [path], fps=fps) if _is_picture(path) else VideoSource(path)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+class PictureSource:
+    """Pictures in turn, over and over; one that cannot be read is left out and told once."""
+
+    def __init__(self, origin: Path, paths: list[Path], *, fps: int) -> None:
+        self._origin = origin
+        self._bad: set[Path] = set()
+        self._count = len(paths)
+        self._turn = cycle(paths)
+        self.period_s = 1 / fps
+        self.description = f"{origin}: {len(paths)} pictures at {fps} fps"
+        if not paths:
+            raise CameraError(f"The folder {origin} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}).")
+
+    def read(self) -> Picture:
+        """The next readable picture; CameraError when there is none."""
+        for path in self._turn:
+            if path not in self._bad:
+                try:
+                    return load_image(path)
+                except BadRequestError as error:
+                    log.warning("picture left out: %s", error)
+                    self._bad.add(path)
+            if len(self._bad) == self._count:
+                break
+        raise CameraError(f"No picture of {self._origin} can be read; the log names each.")
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class VideoSource:
+    """A video at its own frame rate, begun again at its end."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`; CameraError when FFmpeg cannot."""
+        self._path = path
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise CameraError(f"{path} is not a video that can be played; convert it to H.264 or MJPEG.")
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self._fps = fps if 0 < fps <= 240 else 25.0  # some containers do not say, or say 90000
+        self.period_s = 1 / self._fps
+        self.description = f"{path}: video at {self._fps:g} fps"
+
+    def read(self) -> Picture:
+        """The next frame; CameraError when the file has none that can be decoded."""
+        for _ in range(2):
+            ok, image = self._capture.read()
+            if ok and image is not None:
+                return np.asarray(image, np.uint8)
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+        raise CameraError(f"{self._path} has no frame that can be decoded; convert it to H.264 or MJPEG.")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()

@@ -1,0 +1,110 @@
+"""The parent's side of a camera: its frame buffer, its process, and whether it is online."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from edge_app.child import Backoff, Child
+from edge_app.frames import FrameBuffer
+from edge_app.settings import CameraConfig, without_credentials
+
+WORKER_MODULE = "edge_app.camera.worker"
+OFFLINE_AFTER_S = 4.0  # a stall is to be seen within 5 s
+START_GRACE_S = 20.0  # until the first heart-beat: OpenCV takes seconds to import on a small board
+
+log = logging.getLogger(__name__)
+
+
+class CameraSupervisor:
+    """Starts a camera's process and replaces it when it hangs or ends. Owned by one long-lived thread; never waits.
+
+    Judged by what arrives, not by what the process says: the age of the newest frame tells whether the camera is
+    online, the age of the process's heart-beat whether it hangs.
+    """
+
+    def __init__(self, config: CameraConfig, *, log_level: str = "INFO") -> None:
+        self.buffer = FrameBuffer.create(config.name)
+        self.online = False
+        self.reason = "starting"  # why it is offline, for people
+        self._config = config
+        self._detail = ""
+        self._child = Child(
+            f"camera {config.name}",
+            WORKER_MODULE,
+            hello={
+                "camera": config.model_dump(mode="json"),
+                "frames_fd": self.buffer.fd,
+                "log_level": log_level,
+            },
+            pass_fds=(self.buffer.fd,),
+            backoff=Backoff(0.5, 10.0),
+        )
+        self._started_s = 0.0
+
+    @property
+    def frame_age_s(self) -> float | None:
+        """Seconds since the newest frame was captured; None before the first."""
+        newest = self.buffer.latest_info()
+        return None if newest is None else round(max(0.0, time.monotonic() - newest.captured_s), 3)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the camera is: source without password, what was opened, restarts of its process."""
+        return {
+            "source": without_credentials(self._config.source),
+            "detail": self._detail,
+            "restarts": self._child.restarts,
+        }
+
+    @property
+    def pid(self) -> int | None:
+        """The camera's process; None while it waits to be started again."""
+        return self._child.pid
+
+    def poll(self, now_s: float) -> None:
+        """Look after the process and judge the frames; call it several times a second."""
+        for event in self._child.poll():
+            self._note(event)
+        if not self._child.is_alive():
+            if self._child.restart_if_due():
+                self._started_s = now_s
+        elif self._hangs(now_s):
+            self.reason = f"its process did not move for {self._config.stall_s:g} s and was replaced"
+            log.warning("camera hangs camera=%s stall_s=%g action=kill", self._config.name, self._config.stall_s)
+            self._child.kill()
+        self._judge()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the process within `timeout_s` and free the buffer."""
+        self._child.stop(timeout_s)
+        self.buffer.close()
+
+    def _hangs(self, now_s: float) -> bool:
+        """The process has given no heart-beat for `stall_s`; a new process is given time to begin."""
+        beat_s = self.buffer.last_beat_s()
+        if beat_s < self._started_s:
+            return now_s - self._started_s > max(START_GRACE_S, self._config.stall_s)
+        return now_s - beat_s > self._config.stall_s
+
+    def _judge(self) -> None:
+        age_s = self.frame_age_s
+        online = age_s is not None and age_s < OFFLINE_AFTER_S
+        if online == self.online:
+            return
+        self.online = online
+        if online:
+            self.reason = ""
+            self._child.backoff.reset()
+            log.info("camera online camera=%s detail=%r", self._config.name, self._detail)
+        else:
+            self.reason = self.reason or f"no frame for {OFFLINE_AFTER_S:g} s"
+            log.warning("camera offline camera=%s reason=%r", self._config.name, self.reason)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if event["event"] == "opened":
+            self._detail = str(event["detail"])
+        elif event["event"] == "failed":
+            self.reason = str(event["reason"])
+            log.warning("camera failed camera=%s reason=%r", self._config.name, self.reason)

@@ -1,0 +1,81 @@
+"""A V4L2 device: USB cameras, and MIPI cameras behind a v4l2loopback bridge."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# A stalled camera blocks read() for 10 s unless told otherwise; OpenCV reads this when a device is opened.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
+
+import cv2
+import numpy as np
+
+from edge_app.camera import Picture
+from edge_app.errors import CameraError
+
+WANTED_FOURCC = "MJPG"  # raw formats of most USB cameras reach full size at 5 fps only
+
+
+class V4l2Source:
+    """One capture device, asked for MJPG at a size and rate; what it gives instead is told in `description`."""
+
+    period_s = 0.0
+
+    def __init__(self, device: str, *, width_px: int, height_px: int, fps: int) -> None:
+        """Open `device`, a path such as /dev/video0 or a stable link under /dev/v4l/by-id/.
+
+        Raises:
+            CameraError: it is not there, may not be used, is busy, or is no capture device.
+        """
+        # Resolved at each opening: after it was unplugged the camera may come back under another number.
+        path = Path(device).resolve()
+        if not path.exists():
+            raise CameraError(f"The camera {device} is not there; plug it in, or see `edge-app cameras` for its name.")
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise CameraError(f"The camera {device} may not be used by this user; add it to the group `video`.")
+        self._device = device
+        # Always this backend by name: others can hang for ever on the nodes of Intel's IPU6.
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise CameraError(
+                f"The camera {device} could not be opened: another program may use it, or it is a metadata node; "
+                "see `edge-app cameras`."
+            )
+        asked = {
+            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*WANTED_FOURCC),
+            cv2.CAP_PROP_FRAME_WIDTH: width_px,
+            cv2.CAP_PROP_FRAME_HEIGHT: height_px,
+            cv2.CAP_PROP_FPS: fps,
+            cv2.CAP_PROP_BUFFERSIZE: 1,  # the newest frame, not the oldest of four
+        }
+        for key, value in asked.items():
+            self._capture.set(key, value)
+        got = _format(
+            fourcc_name(int(self._capture.get(cv2.CAP_PROP_FOURCC))),
+            int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            self._capture.get(cv2.CAP_PROP_FPS),
+        )
+        self.description = f"{device}: asked {_format(WANTED_FOURCC, width_px, height_px, fps)}, got {got}"
+
+    def read(self) -> Picture:
+        """The next frame; CameraError when none came (unplugged, or stalled for 2 s)."""
+        ok, image = self._capture.read()
+        if not ok or image is None:
+            raise CameraError(f"The camera {self._device} gives no frames; it was unplugged, or it stalled.")
+        return np.asarray(image, np.uint8)
+
+    def close(self) -> None:
+        """Free the device."""
+        self._capture.release()
+
+
+def fourcc_name(code: int) -> str:
+    """The four characters of a pixel format: 0x47504A4D is `MJPG`."""
+    return code.to_bytes(4, "little").decode("ascii", "replace").strip()
+
+
+def _format(fourcc: str, width_px: int, height_px: int, fps: float) -> str:
+    return f"{width_px}x{height_px} {fourcc} {fps:g} fps"

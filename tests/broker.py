@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -64,9 +65,17 @@ class Broker:
     def stop(self) -> None:
         """End the process that `start` started."""
         if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)  # a stopped process would not hear the next one
             self.process.terminate()
             self.process.wait(PATIENCE_S)
             self.process = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal; after SIGKILL, wait for the end."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        if number == signal.SIGKILL:
+            self.process.wait(PATIENCE_S)
 
     def _is_open(self) -> bool:
         assert self.process is not None and self.process.poll() is None, "mosquitto has ended"

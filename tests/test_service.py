@@ -336,6 +336,18 @@ def test_a_question_that_kills_the_model_twice_is_given_up(broker: Broker, start
     assert service.starts() == 3
 
 
+def test_a_late_result_is_not_a_second_answer(broker: Broker, start: Start, watcher: Watcher) -> None:
+    """Told `timeout` while the model still works: the result that comes is nobody's, and the process lives."""
+    service = start(broker.port)
+    ready(watcher)
+    ask(watcher, "q1", "slow 0.8", ', "timeout_s": 0.3')
+    assert answer_to(watcher, "q1")["error"]["code"] == "timeout"
+    ask(watcher, "q2")
+    assert answer_to(watcher, "q2")["status"] == "ok"
+    assert answers(watcher, "q1") == 1
+    assert service.starts() == 1
+
+
 def test_a_hung_model_is_killed_at_its_deadline(broker: Broker, start: Start, watcher: Watcher) -> None:
     """The asker is told `timeout` at the question's limit; the process is replaced at its own (1.5 s)."""
     service = start(broker.port)

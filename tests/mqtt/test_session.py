@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import subprocess
 import time
@@ -120,6 +121,25 @@ def test_answers_wait_for_a_broker_that_is_away_and_arrive_in_order(broker: Brok
     captions = [message.payload for message in watcher.messages if message.topic == TOPICS.caption("door")]
     assert captions == [b"caption 29"]
     assert (node.outbox.accepted, node.outbox.delivered, node.outbox.dropped) == (30, 30, 0)
+    watcher.close()
+
+
+def test_answers_on_the_wire_when_the_broker_dies_arrive_once_and_in_order(broker: Broker, make_node: MakeNode) -> None:
+    """Handed over and never acknowledged: they go again after the next connect, before newer ones, and only once."""
+    node = make_node(broker.port)
+    node.until_settled()
+    broker.signal(signal.SIGSTOP)
+    for number in range(20):
+        node.session.send(TOPICS.answer, b"%d" % number)
+    assert 0 < node.outbox.in_flight < 20
+    broker.signal(signal.SIGKILL)
+    broker.start()
+    watcher = Watcher(broker.port, TOPICS.answer)
+    node.until(lambda: not node.session.connected, "the loss to be seen")
+    node.until_settled()
+    watcher.expect(lambda message: message.payload == b"19", "the last answer")
+    assert [message.payload for message in watcher.messages] == [b"%d" % number for number in range(20)]
+    assert (node.outbox.accepted, node.outbox.delivered, node.outbox.dropped) == (20, 20, 0)
     watcher.close()
 
 

@@ -1,0 +1,136 @@
+"""The model client with the stand-in process: start, requests, deaths, and an end within its limit."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_app.frames import FrameBuffer
+from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
+from tests.broker import PATIENCE_S, wait_until
+from tests.standin_worker import lines
+
+
+class Harness:
+    """A client, its events, and the promises it made."""
+
+    def __init__(self, folder: Path, start: str = "", start_timeout_s: float = 30) -> None:
+        self.folder = folder
+        self.events: queue.SimpleQueue[ModelEvent] = queue.SimpleQueue()
+        self.promises: list[tuple[str, float]] = []
+        self.buffer = FrameBuffer.create("door")
+        hello = {"bundles": [str(folder), *([start] if start else [])], "frames": {"door": self.buffer.fd}}
+        self.client = ModelClient(
+            "tests.standin_worker",
+            hello,
+            (self.buffer.fd,),
+            start_timeout_s=start_timeout_s,
+            request_timeout_s=0.5,
+            post=self.events.put,
+            promise=lambda thread, by_s: self.promises.append((thread, by_s)),
+        )
+        self.client.start()
+
+    def expect(self, kind: type[ModelEvent]) -> Any:
+        event = self.events.get(timeout=PATIENCE_S)
+        assert isinstance(event, kind), event
+        return event
+
+
+Make = Callable[..., Harness]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Harness] = []
+
+    def begin(**more: Any) -> Harness:
+        made.append(Harness(tmp_path, **more))
+        return made[-1]
+
+    yield begin
+    for harness in made:
+        harness.client.stop(5)
+        harness.buffer.close()
+
+
+def test_a_request_gets_its_reply(make: Make) -> None:
+    """Ready first, then a reply with the number of the request; a refusal of the worker's is a reply."""
+    harness = make()
+    assert harness.expect(ModelReady).info["device"] == "CPU"
+    harness.client.submit(7, {"op": "caption", "camera": "door", "prompt": None})
+    reply = harness.expect(ModelReply)
+    assert (reply.number, reply.reply["code"]) == (7, "camera_unavailable")
+
+
+def test_a_request_larger_than_the_link_is_refused_not_fatal(make: Make) -> None:
+    """64 KiB is the link's limit; the process lives and takes the next request."""
+    harness = make()
+    harness.expect(ModelReady)
+    harness.client.submit(1, {"op": "ask", "camera": "door", "question": "x" * 70_000})
+    assert harness.expect(ModelReply).reply["code"] == "bad_request"
+    harness.client.submit(2, {"op": "ask", "camera": "door", "question": "refuse"})
+    assert harness.expect(ModelReply).number == 2
+
+
+@pytest.mark.parametrize(("question", "words"), [("hang", "did not answer within 0.5 s"), ("crash", "SIGSEGV")])
+def test_a_process_lost_on_a_request_is_told_and_replaced(make: Make, question: str, words: str) -> None:
+    """Down, then lost with the number, each with the reason; then a new process is ready."""
+    harness = make()
+    harness.expect(ModelReady)
+    harness.client.submit(1, {"op": "ask", "camera": "door", "question": question})
+    down, lost = harness.expect(ModelDown), harness.expect(ModelLost)
+    assert (down.was_ready, lost.number) == (True, 1)
+    assert words in down.reason and words in lost.reason
+    harness.expect(ModelReady)
+    assert harness.client.restarts == 1
+
+
+def test_a_process_that_does_not_come_up_is_killed_and_tried_again(make: Make) -> None:
+    """Loading has a deadline, too."""
+    harness = make(start="hang-start", start_timeout_s=1)
+    down = harness.expect(ModelDown)
+    assert (down.was_ready, "not ready after 1 s" in down.reason) == (False, True)
+    wait_until(lambda: len(lines(harness.folder / "starts")) == 2, "the second attempt")
+
+
+def test_a_failed_start_gives_the_reason_of_the_process(make: Make) -> None:
+    """Its own words, not its exit code."""
+    down = make(start="fail-start").expect(ModelDown)
+    assert (down.was_ready, down.reason) == (False, "The bundle is broken; install another one.")
+
+
+@pytest.mark.parametrize("phase", ["starting", "idle", "busy"])
+def test_stop_ends_process_and_thread_in_time(make: Make, phase: str) -> None:
+    """In the middle of an inference, too: 2 s is the limit given, and the request's own would be longer."""
+    harness = make(start="hang-start" if phase == "starting" else "")
+    harness.client._request_timeout_s = 60
+    if phase == "starting":
+        wait_until(lambda: lines(harness.folder / "starts"), "the process")
+    else:
+        harness.expect(ModelReady)
+    if phase == "busy":
+        harness.client.submit(1, {"op": "ask", "camera": "door", "question": "hang"})
+        wait_until(lambda: "hang" in lines(harness.folder / "begun"), "the request to begin")
+    pid = int(lines(harness.folder / "starts")[-1])
+    began_s = time.monotonic()
+    harness.client.stop(2)
+    assert time.monotonic() - began_s < 2
+    assert not harness.client._thread.is_alive()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_thread_promises_to_report_after_the_deadline_at_the_latest(make: Make) -> None:
+    """The watchdog allows an inference its deadline and a grace, no more."""
+    harness = make()
+    harness.expect(ModelReady)
+    harness.promises.clear()
+    harness.client.submit(1, {"op": "ask", "camera": "door", "question": "refuse"})
+    harness.expect(ModelReply)
+    assert {thread for thread, _ in harness.promises} == {"model"}
+    assert max(by_s for _, by_s in harness.promises) < time.monotonic() + 0.5 + 11

@@ -1,12 +1,18 @@
-"""`edge-app cameras`: the cameras of this machine, and how to name them in the configuration."""
+"""`edge-app cameras`: the V4L2 cameras of this machine, their formats, and the line for the configuration."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-from dataclasses import asdict
 
 from edge_app.camera.devices import Device, list_devices
+
+NONE_FOUND = (
+    "No V4L2 camera is connected: there is no capture device at /dev/video*. Plug one in and look again; a camera "
+    'of the network needs no device (source = "rtsp://..."), and source = "scene:" is a drawn one. A MIPI camera needs its '
+    "bridge first, see docs/board.md."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,19 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the cameras; 0 if there is one, 1 if there is none."""
+    """Print every camera; 0, also when there is none: that is an answer, not a failure."""
     devices = list_devices()
-    for device in devices:
-        print(json.dumps(asdict(device)) if arguments.json else _describe(device))
-    if not devices and not arguments.json:
-        print("No V4L2 camera was found: plug one in, or use a stream (rtsp://, http://) or file: as source.")
-    return 0 if devices else 1
+    if arguments.json:
+        for device in devices:
+            print(json.dumps(dataclasses.asdict(device)))
+    else:
+        print("\n\n".join(map(describe, devices)) or NONE_FOUND)
+    return 0
 
 
-def _describe(device: Device) -> str:
-    lines = [f"{device.card or device.path} ({device.driver or 'unknown driver'}, {device.bus or 'unknown bus'})"]
-    lines.append(f'  source = "{device.by_id or device.path}"')
+def describe(device: Device) -> str:
+    """A device for a person: what it is, what it can, how to name it in the configuration."""
     if device.problem:
-        lines.append(f"  {device.path} {device.problem}; is this user in the group `video`?")
-    lines += [f"  {name}: {', '.join(sizes) or 'sizes not told'}" for name, sizes in device.formats.items()]
-    return "\n".join(lines)
+        return f"{device.path}  {device.problem}; if rights are missing: sudo usermod -aG video $USER"
+    lines = [f"{device.path}  {device.card} ({device.driver}, {device.bus})"]
+    lines += [f"  {name:<5} {', '.join(sizes) or 'sizes unknown'}" for name, sizes in device.formats.items()]
+    # The link by id stays the camera's when numbers change.
+    return "\n".join([*lines, f'  source = "{device.by_id or device.path}"'])

@@ -60,7 +60,7 @@ def write_config(folder: Path, broker: Broker, bundle: Path) -> Path:
         "[mqtt]": {"host": LOOPBACK, "port": broker.port, "protocol": broker.protocol},
         "[model]": {"bundles": [str(bundle)]},
         "[caption]": {"interval_s": 1},
-        "[[camera]]": {"name": CAMERA, "source": "scene:seed=3", "width_px": 960, "height_px": 720, "fps": 10},
+        "[[camera]]": {"name": CAMERA, "source": "scene:seed=3", "width_px": 480, "height_px": 480, "fps": 10},
         "[display]": {"backend": "file", "path": str(overlay_path(folder))},
     }
     lines: list[str] = []

@@ -9,9 +9,9 @@ import json
 from edge_app.camera.devices import Device, list_devices
 
 NONE_FOUND = (
-    "No V4L2 camera is connected: there is no capture device at /dev/video*. Plug one in and look again; a camera "
-    'of the network needs no device (source = "rtsp://..."), and source = "scene:" is a drawn one. A MIPI camera needs its '
-    "bridge first, see docs/board.md."
+    "No V4L2 camera is connected: there is no capture device at /dev/video*. Plug one in and look again. A camera of "
+    'the network needs no device (source = "rtsp://..."), a drawn one neither (source = "scene:"); a MIPI camera needs '
+    "its bridge first, see docs/board.md."
 )
 
 

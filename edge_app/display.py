@@ -24,6 +24,8 @@ from edge_app.overlay import OverlayState, placeholder, render
 from edge_app.settings import DisplayConfig
 
 LEAST_HEIGHT_PX = 720  # smaller pictures are enlarged, so that the text on them reads
+SCREEN_SHAPE = 16 / 9  # width by height; narrower pictures get dark pillars, and the text the whole width
+PILLAR_BGR = (28, 24, 22)
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
 
 log = logging.getLogger(__name__)
@@ -109,16 +111,22 @@ def picture(buffer: FrameBuffer | None, state: OverlayState) -> NDArray[np.uint8
     now_s = time.monotonic()
     if frame is None:
         return render(placeholder(), state, now_s=now_s, captured_s=None)
-    return render(_enlarged(frame.image), state, now_s=now_s, captured_s=frame.info.captured_s)
+    return render(_on_screen(frame.image), state, now_s=now_s, captured_s=frame.info.captured_s)
 
 
-def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`image` [H, W, 3] with at least LEAST_HEIGHT_PX rows, in its own proportions."""
+def _on_screen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`image` [H, W, 3] in its own proportions, with at least LEAST_HEIGHT_PX rows, as wide as a screen at least."""
     height_px, width_px = image.shape[:2]
-    if height_px >= LEAST_HEIGHT_PX:
+    if height_px < LEAST_HEIGHT_PX:
+        width_px = max(1, round(width_px * LEAST_HEIGHT_PX / height_px))
+        height_px = LEAST_HEIGHT_PX
+        image = np.asarray(cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    missing_px = round(height_px * SCREEN_SHAPE) - width_px
+    if missing_px <= 0:
         return image
-    size = (max(1, round(width_px * LEAST_HEIGHT_PX / height_px)), LEAST_HEIGHT_PX)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    left_px = missing_px // 2
+    sides = (left_px, missing_px - left_px)
+    return np.asarray(cv2.copyMakeBorder(image, 0, 0, *sides, cv2.BORDER_CONSTANT, value=PILLAR_BGR), dtype=np.uint8)
 
 
 def main(argv: list[str]) -> int:

@@ -89,14 +89,18 @@ def test_newest_state_is_shown(supervisor: DisplaySupervisor, path: Path) -> Non
     assert path.read_bytes() != top_before
 
 
-def test_small_frames_are_enlarged(supervisor: DisplaySupervisor, buffer: FrameBuffer, path: Path) -> None:
-    """Text on a picture of 240 lines could not be read, so the picture grows to 720 lines."""
+def test_small_frame_is_enlarged_and_stands_between_pillars(
+    supervisor: DisplaySupervisor, buffer: FrameBuffer, path: Path
+) -> None:
+    """Text on 240 lines could not be read: 320x240 grows to 960x720, with a pillar of 160 columns on either side."""
     buffer.write(plain((0, 0, 200), 240, 320), ts=time.time(), captured_s=time.monotonic())
     supervisor.update(STATE)
     until(path.exists, supervisor)
     image = cv2.imread(str(path))
     assert image is not None
-    assert image.shape == (720, 960, 3)
+    assert image.shape == (720, 1280, 3)
+    row = np.all(image[300] == (0, 0, 200), axis=1)
+    assert (row.argmax(), row.sum()) == (160, 960)
 
 
 def test_killed_process_is_replaced_and_shows_the_same_state(

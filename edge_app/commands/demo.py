@@ -169,12 +169,15 @@ def _words(event: dict[str, Any]) -> str:
         case "answer":
             return f"refused   {event['error']['code']}: {event['error']['message']}"
         case _:
-            return (
+            lines = [
                 f"\n{event['captions']} captions, {event['answers']} of {event['questions']} questions answered, "
-                f"on {event['device']}.\n"
-                f"Medians: a caption takes {event['caption_ms']} ms and is out {event['caption_age_ms']} ms after its "
-                f"picture; an answer takes {event['answer_ms']} ms, {event['answer_round_trip_ms']} ms over MQTT."
-            )
+                f"on {event['device']}.",
+                f"Medians: a caption takes {event['caption_ms']} ms, and is out {event['caption_age_ms']} ms after "
+                "its picture.",
+            ]
+            if event["answers"]:
+                lines.append(f"An answer takes {event['answer_ms']} ms, {event['answer_round_trip_ms']} ms over MQTT.")
+            return "\n".join(lines)
 
 
 def _sure(event: dict[str, Any]) -> str:

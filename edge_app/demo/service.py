@@ -46,10 +46,7 @@ def bundle_path() -> Path:
     """The bundle that comes with this package. EdgeAppError if it is not there."""
     path = Path(str(importlib.resources.files("edge_app.demo"))) / "bundle"
     if not (path / "manifest.json").is_file():
-        raise EdgeAppError(
-            f"The demo's bundle is missing at {path}; install a released edge-app, which carries it, "
-            "or train one: python -m export.demo"
-        )
+        raise EdgeAppError(f"The demo's bundle is missing at {path}; install a released edge-app, which carries it.")
     return path
 
 

@@ -65,7 +65,11 @@ def test_token_row_is_padded_and_never_cut() -> None:
 
 
 def test_patch_classes_name_the_object_that_covers_the_patch() -> None:
-    """A red square over the left half's middle: its patches are red and square, the corner patch is ground."""
+    """A red square over the left half's middle: its patches are red and square, those it hardly touches are ground.
+
+    Its sides are 31.2 px, x from 8.4 to 39.6 and y from 32.4 to 63.6. Of patches of 12 px it touches 4 x 4; the outer
+    ones are covered by 3.6 / 12 = 30 %, those in the corners by 0.3 * 0.3 = 9 %, under the least share: 16 - 4 = 12.
+    """
     scene = world.Scene((world.SceneObject("red", "square", x=0.25, y=0.5, radius=0.2),))
     colours, shapes = data.patch_classes(scene)
     side = checkpoint.IMAGE_PX // checkpoint.PATCH_PX
@@ -73,6 +77,7 @@ def test_patch_classes_name_the_object_that_covers_the_patch() -> None:
     assert colours[middle_left] == 1 + list(world.COLOURS).index("red")
     assert shapes[middle_left] == 1 + world.SHAPES.index("square")
     assert (colours[0], shapes[0]) == (0, 0)
+    assert (colours > 0).sum() == (shapes > 0).sum() == 12
     assert colours.shape == shapes.shape == (side * side,)
 
 

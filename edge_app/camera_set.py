@@ -44,6 +44,10 @@ class CameraSet:
         frame = self._cameras[name].buffer.latest_info() if self._was_online[name] else None
         return frame.frame_id if frame else None
 
+    def problem(self, name: str) -> str:
+        """Why a camera is offline, as part of a sentence."""
+        return self._cameras[name].reason or "no frame yet"
+
     def describe(self) -> dict[str, Any]:
         """What each camera is, for `info`."""
         return {name: camera.info for name, camera in self._cameras.items()}
@@ -51,7 +55,8 @@ class CameraSet:
     def condition(self) -> dict[str, Any]:
         """How each camera does, for `health`."""
         return {
-            name: {"online": camera.online, "frame_age_s": camera.frame_age_s} for name, camera in self._cameras.items()
+            name: {"online": camera.online, "frame_age_s": camera.frame_age_s, "problem": camera.reason or None}
+            for name, camera in self._cameras.items()
         }
 
     def stop(self, timeout_s: float) -> None:

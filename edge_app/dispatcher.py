@@ -43,6 +43,9 @@ class Cameras(Protocol):
     def frame_id(self, name: str) -> int | None:
         """The newest frame of a camera; None if it is offline or has delivered none."""
 
+    def problem(self, name: str) -> str:
+        """Why a camera is offline, as part of a sentence."""
+
 
 class Dispatcher:
     """One request in flight; questions before captions; one answer a question. Owned by the main thread."""
@@ -143,7 +146,9 @@ class Dispatcher:
             job.camera = ""
             self._fail(job, "bad_request", f"There is no camera {camera!r}; there are {', '.join(names)}.")
         elif job.camera not in usable:
-            self._fail(job, "camera_unavailable", "The camera delivers no frames at present; ask again later.")
+            problem = self._cameras.problem(job.camera)
+            message = f"The camera {job.camera!r} delivers no frames at present ({problem}); ask again later."
+            self._fail(job, "camera_unavailable", message)
         elif self.model_problem is not None:
             self._fail(job, "model_unavailable", f"The model cannot start: {self.model_problem}")
         elif not self._scheduler.add(job):

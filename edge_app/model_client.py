@@ -123,6 +123,7 @@ class ModelClient:
     def _await_ready(self) -> bool:
         """Start the process when its back-off allows; tell whether it came up."""
         deadline_s = 0.0
+        reason = ""  # its own, which may arrive a moment before it ends
         while not self._stopping.wait(START_POLL_S):
             self._promise("model", time.monotonic() + GRACE_S)
             if self._child.restart_if_due():
@@ -132,18 +133,17 @@ class ModelClient:
             elif self.pid is None:
                 continue  # waiting for the back-off
             alive = self._child.is_alive()
-            failure = f"The model process {self._child.exit_reason or 'ended'}."
             for event in self._child.poll():
                 if event["event"] == "ready" and alive:
                     self._post(ModelReady(event.get("info", {})))
                     return True
-                failure = str(event.get("reason", failure))
+                reason = str(event.get("reason", reason))
             if alive and time.monotonic() > deadline_s:
                 self._child.kill()
                 alive = False
-                failure = f"The model was not ready after {self._start_timeout_s:g} s and was killed."
+                reason = f"The model was not ready after {self._start_timeout_s:g} s and was killed."
             if not alive:
-                self._down(failure, was_ready=False)
+                self._down(reason or f"The model process {self._child.exit_reason or 'ended'}.", was_ready=False)
                 return False
         return False
 

@@ -96,10 +96,15 @@ class Watcher:
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=version)
         self.client.on_connect = lambda client, *_: client.subscribe([(topic, 1) for topic in topics])
         self.client.on_subscribe = lambda *_: self._subscribed.set()
+        self.client.on_disconnect = lambda *_: self._subscribed.clear()
         self.client.on_message = self._on_message
         self.client.reconnect_delay_set(1, 1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
+        self.wait_subscribed()
+
+    def wait_subscribed(self) -> None:
+        """Wait until the broker has confirmed the subscriptions of the newest connection."""
         assert self._subscribed.wait(PATIENCE_S), "waited for a subscription"
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:

@@ -83,7 +83,7 @@ def test_captions_and_answers_come_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("amqtt" not in installed(), reason="amqtt is not installed")
-def test_demo_runs_with_a_broker_of_mqtt_311(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_runs_with_a_broker_of_mqtt_311(tmp_path: Path) -> None:
     """Without mosquitto the demo takes amqtt, which speaks MQTT 3.1.1 only, and captions and answers come alike."""
     script = (
         "import sys\n"

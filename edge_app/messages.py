@@ -78,7 +78,7 @@ class Error:
 
 @dataclass(frozen=True)
 class TimingMs:
-    """Milliseconds by stage; `None`: the stage did not run, or was shared with an earlier request."""
+    """Milliseconds by stage; 0 or None: the stage did not run for this result, or was shared with an earlier one."""
 
     image: float | None = None
     vision: float | None = None
@@ -87,13 +87,12 @@ class TimingMs:
     total: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """One caption, one answer, or one error in place of either."""
 
+    v: int = RESULT_VERSION
     type: ResultType
-    status: Literal["ok", "error"]
-    ts: str
     id: str | None = None
     camera: str | None = None
     text: str | None = None
@@ -102,14 +101,15 @@ class Result:
     p_yes: float | None = None
     frame_id: int | None = None
     frame_ts: str | None = None
+    ts: str
     age_ms: float | None = None
     """From the capture of the frame to the publication of this result."""
     model: str | None = None
     device: str | None = None
     tokens: int | None = None
     timing_ms: TimingMs | None = None
+    status: Literal["ok", "error"]
     error: Error | None = None
-    v: int = RESULT_VERSION
 
     def to_json(self) -> bytes:
         """Encode as one line of UTF-8. ValueError on NaN, infinity or a lone surrogate."""

@@ -245,14 +245,19 @@ class Service:
 
     def _shown(self) -> OverlayState:
         """The overlay with what the other parts know now."""
-        problem = self._dispatcher.model_problem
-        starting = None if self._dispatcher.is_ready else "The model is starting."
+        model = self._dispatcher
+        if model.model_problem:
+            notice = f"The model cannot start: {model.model_problem}"
+        elif model.model_info is None:
+            notice = "The model is starting."
+        else:  # a device that was asked for and not taken is said aloud
+            notice = " ".join(model.model_info.get("fallbacks", [])) or None
         self._overlay = dataclasses.replace(
             self._overlay,
             camera_online=self._cameras.is_online(self._overlay.camera),
             broker_online=self._session.connected,
-            device=self._overlay.device if self._dispatcher.is_ready else None,
-            notice=f"The model cannot start: {problem}" if problem else starting,
+            device=self._overlay.device if model.is_ready else None,
+            notice=notice,
         )
         return self._overlay
 

@@ -246,6 +246,7 @@ class Service:
     def _shown(self) -> OverlayState:
         """The overlay with what the other parts know now."""
         model = self._dispatcher
+        notice: str | None
         if model.model_problem:
             notice = f"The model cannot start: {model.model_problem}"
         elif model.model_info is None:

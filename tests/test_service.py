@@ -416,7 +416,8 @@ def test_a_camera_without_frames_is_told(broker: Broker, start: Start, watcher: 
     """No frame, no answer; an unknown camera is the asker's fault."""
     start(broker.port, source="file:/no/such/picture.png")
     watcher.expect(
-        lambda message: message.topic == f"{NODE}/info" and body(message)["model"]["state"] == "ready", "the model"
+        lambda message: message.topic == f"{NODE}/health" and b"picture.png" in message.payload,
+        "the reason in the health message",
     )
     ask(watcher, "q1")
     error = answer_to(watcher, "q1")["error"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from edge_app import __version__
 from edge_app.errors import ConfigError, EdgeAppError
+from edge_app.logs import set_up_logging
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = (
     0,
@@ -32,16 +32,13 @@ _VERBS = {
     "check-config": ("check the configuration and show it in full", "check_config", "add_arguments", "run"),
 }
 
-# journald reads "<N>" at the start of a line as its priority (sd-daemon(3)).
-_JOURNAL_PRIORITIES = {logging.DEBUG: "<7>", logging.INFO: "<6>", logging.WARNING: "<4>", logging.ERROR: "<3>"}
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: 0 done, 1 failed, 2 usage, 78 bad configuration."""
     arguments_left = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in arguments_left if not word.startswith("-")), None)
     arguments = parser(verb).parse_args(arguments_left)
-    set_up_logging(getattr(arguments, "log_level", "INFO"))
+    set_up_logging("INFO")  # until the configuration says otherwise
     _, module, _, function = _VERBS[arguments.verb]
     try:
         code: int = getattr(importlib.import_module(f"edge_app.commands.{module}"), function)(arguments)
@@ -71,26 +68,6 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
         if name == verb:
             getattr(importlib.import_module(f"edge_app.commands.{module}"), add_arguments)(sub)
     return p
-
-
-def set_up_logging(level: str) -> None:
-    """Log to stderr; with journald's priorities and no time of its own when stderr is the journal."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter(to_journal="JOURNAL_STREAM" in os.environ))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-
-
-class _Formatter(logging.Formatter):
-    def __init__(self, *, to_journal: bool) -> None:
-        super().__init__("%(message)s" if to_journal else "%(asctime)s %(levelname)-7s %(message)s")
-        self._to_journal = to_journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if not self._to_journal:
-            return text
-        priority = _JOURNAL_PRIORITIES.get(record.levelno, "<5>")
-        return "\n".join(priority + line for line in text.splitlines())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edge_app.child import ParentLink
 from edge_app.frames import FrameBuffer
+from edge_app.logs import set_up_logging
 from edge_app.overlay import OverlayState, placeholder, render
 from edge_app.settings import DisplayConfig
 
@@ -133,7 +134,7 @@ def main(argv: list[str]) -> int:
     """Show pictures until the service closes the link."""
     link = ParentLink.from_args(argv)
     hello = link.hello
-    logging.basicConfig(level=hello.get("log_level", "INFO"), format="%(levelname)s %(name)s %(message)s")
+    set_up_logging(hello.get("log_level", "INFO"))
     # The parent closes the link before it sends SIGTERM; ignoring the signal lets a picture be finished.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)  # the cores belong to the model

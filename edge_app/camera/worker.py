@@ -15,6 +15,7 @@ from edge_app.camera import FrameSource, open_source
 from edge_app.child import Backoff, ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
+from edge_app.logs import set_up_logging
 from edge_app.settings import CameraConfig
 
 MAX_DAMAGED = 25  # frames in a row that cannot be decoded before the source is opened anew
@@ -94,7 +95,7 @@ class CameraWorker:
 def main(argv: list[str]) -> int:
     """Serve until the parent goes; 0."""
     link = ParentLink.from_args(argv)
-    logging.basicConfig(level=link.hello.get("log_level", "INFO"), format="%(levelname)s %(name)s %(message)s")
+    set_up_logging(link.hello.get("log_level", "INFO"))
     config = CameraConfig.model_validate(link.hello["camera"])
     CameraWorker(link, config, FrameBuffer.attach(link.hello["frames_fd"])).run()
     return 0

@@ -15,6 +15,7 @@ from typing import Any
 from edge_app.child import ParentLink
 from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
 from edge_app.frames import FrameBuffer, FrameInfo
+from edge_app.logs import set_up_logging
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.manifest import Task
 from edge_app.model.vlm import Encoding, Text, VisionLanguageModel
@@ -106,7 +107,7 @@ def main(argv: list[str]) -> int:
     """Load the bundles of the hello, say ready, then serve until the service closes the link."""
     link = ParentLink.from_args(argv)
     hello = link.hello
-    logging.basicConfig(level=hello.get("log_level", "INFO"), format="%(levelname)s %(name)s %(message)s")
+    set_up_logging(hello.get("log_level", "INFO"))
     frames = {name: FrameBuffer.attach(fd) for name, fd in hello["frames"].items()}
     cache_dir = hello.get("cache_dir")
     try:

@@ -43,8 +43,9 @@ def nearest_rank(ordered: list[float], share: float) -> float:
 class Watchdog:
     """Feed systemd's watchdog only while every critical thread keeps its promise.
 
-    A timer that fires proves nothing. Each critical thread but the feeding one says by when it will report next, at the latest (an
-    inference may take its deadline, not longer). One promise broken, and systemd is left to restart the service.
+    A timer that fires proves nothing. Each critical thread but the feeding one says by when it will report next, at the
+    latest (an inference may take its deadline, not longer). One promise broken, and systemd is left to restart the
+    service.
     A missing camera or broker is a degraded condition and breaks no promise.
     """
 

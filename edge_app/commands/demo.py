@@ -156,16 +156,16 @@ def _words(event: dict[str, Any]) -> str:
                 "starting the service ..."
             )
         case "caption":
-            return f"sees      {event['text']:<48} {_sure(event)}"
+            return f"sees      {_sure(event)}   {event['text']}"
         case "question":
-            return f"asked     {event['question']}"
+            return f"asked     {'':<26}   {event['question']}"
         case "answer" if event["status"] == "ok":
             yes = (
                 f"  P(yes) {event['p_yes']:.2f}"
                 if event["text"] in {"yes", "no"} and event["p_yes"] is not None
                 else ""
             )
-            return f"answers   {event['text']:<48} {_sure(event)}{yes}"
+            return f"answers   {_sure(event)}   {event['text']}{yes}"
         case "answer":
             return f"refused   {event['error']['code']}: {event['error']['message']}"
         case _:

@@ -19,7 +19,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -204,7 +204,6 @@ class _RtspHandler(socketserver.StreamRequestHandler):
     """The five requests of RFC 2326 that a player makes."""
 
     server: _Rtsp
-    rfile: IO[bytes]
 
     def handle(self) -> None:
         while line := self.rfile.readline():
@@ -238,10 +237,10 @@ class _RtspHandler(socketserver.StreamRequestHandler):
 def _start_ffmpeg(rtp_port: int) -> tuple[subprocess.Popen[str], str]:
     """Start an ffmpeg that sends a moving test picture as RTP to `rtp_port`; return it and its SDP."""
     source = f"testsrc=size={WIDTH_PX}x{HEIGHT_PX}:rate=25"
+    target = f"rtp://127.0.0.1:{rtp_port}?pkt_size=1200"
     codec = "-c:v mpeg4 -g 5 -bf 0 -b:v 500k -f rtp"
     process = subprocess.Popen(
-        ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", source, *codec.split()]
-        + [f"rtp://127.0.0.1:{rtp_port}?pkt_size=1200"],
+        ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", source, *codec.split(), target],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,

@@ -44,12 +44,12 @@ def free_port() -> int:
 class Broker:
     """One mosquitto; `stop` and `start` again keep its port."""
 
-    def __init__(self, folder: Path, extra: str = "allow_anonymous true") -> None:
+    def __init__(self, folder: Path, settings: str) -> None:
         self.port = free_port()
         self.folder = folder
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nuser {Path.home().owner()}\npersistence false\n{extra}\n",
+            f"listener {self.port} 127.0.0.1\nuser {Path.home().owner()}\npersistence false\n{settings}\n",
             encoding="utf-8",
         )
         self._log = (folder / "mosquitto.log").open("ab")
@@ -162,8 +162,24 @@ def body(message: MQTTMessage) -> Any:
 
 
 @pytest.fixture
+def make_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Start brokers with settings of the test's own; they end with it, whatever happens."""
+    running: list[Broker] = []
+
+    def make(settings: str = "allow_anonymous true") -> Broker:
+        folder = tmp_path / f"broker{len(running)}"
+        folder.mkdir()
+        running.append(Broker(folder, settings))
+        return running[-1]
+
+    yield make
+    for each in running:
+        each.stop()
+
+
+@pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """An open broker for one test."""
-    running = Broker(tmp_path)
+    running = Broker(tmp_path, "allow_anonymous true")
     yield running
     running.stop()

@@ -21,9 +21,9 @@ from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
 from edge_app.settings import MqttConfig
-from tests.broker import PATIENCE_S, Broker, Watcher, broker, needs_mosquitto, wait_until
+from tests.broker import PATIENCE_S, Broker, Watcher, broker, make_broker, needs_mosquitto, wait_until
 
-__all__ = ["broker"]
+__all__ = ["broker", "make_broker"]
 pytestmark = needs_mosquitto
 TOPICS = Topics("edge_app", "kitchen")
 
@@ -77,6 +77,7 @@ def make_node() -> Iterator[Callable[..., Node]]:
 
 
 MakeNode = Callable[..., Node]
+MakeBroker = Callable[..., Broker]
 PROTOCOLS = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 
 
@@ -175,13 +176,13 @@ def test_an_orderly_stop_publishes_offline_once(broker: Broker, make_node: MakeN
 
 @PROTOCOLS
 def test_a_refused_connection_is_not_a_connection_and_told_once(
-    tmp_path: Path, make_node: MakeNode, protocol: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_broker: MakeBroker, make_node: MakeNode, protocol: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bad password gives a CONNACK, too: it must not count as connected, and not fill the log."""
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-c", "-b", passwords, "node", "right"], check=True, capture_output=True)
     passwords.chmod(0o600)
-    broker = Broker(tmp_path, f"allow_anonymous false\npassword_file {passwords}")
+    broker = make_broker(f"allow_anonymous false\npassword_file {passwords}")
     secret = tmp_path / "secret"
     secret.write_text("wrong\n", encoding="utf-8")
     attempts: list[object] = []
@@ -203,7 +204,6 @@ def test_a_refused_connection_is_not_a_connection_and_told_once(
     again = make_node(broker.port, protocol=protocol, user="node", password_file=secret)
     again.until(lambda: again.session.connected, "the connection with the right password")
     again.session.stop(5)
-    broker.stop()
 
 
 def test_the_reason_of_a_failed_attempt_is_known(make_node: MakeNode) -> None:
@@ -216,12 +216,14 @@ def test_the_reason_of_a_failed_attempt_is_known(make_node: MakeNode) -> None:
     unknown.until(lambda: unknown.session.problem and "gaierror" in unknown.session.problem, "the reason")
 
 
-def test_what_the_broker_refuses_is_dropped_and_counted(tmp_path: Path, make_node: MakeNode) -> None:
+def test_what_the_broker_refuses_is_dropped_and_counted(
+    tmp_path: Path, make_broker: MakeBroker, make_node: MakeNode
+) -> None:
     """Sending it again would be refused again; the accounts still add up, and the others go out."""
     acl = tmp_path / "acl"
     acl.write_text(f"topic readwrite {TOPICS.root}/#\n", encoding="utf-8")
     acl.chmod(0o600)
-    broker = Broker(tmp_path, f"allow_anonymous true\nacl_file {acl}")
+    broker = make_broker(f"allow_anonymous true\nacl_file {acl}")
     node = make_node(broker.port)
     node.session.send("reply/me", b"{}")
     node.session.send(TOPICS.answer, b"{}")
@@ -229,7 +231,6 @@ def test_what_the_broker_refuses_is_dropped_and_counted(tmp_path: Path, make_nod
     assert (node.outbox.delivered, node.outbox.dropped) == (1, 1)
     assert node.session.problem is not None and "refuses a message" in node.session.problem
     node.session.stop(5)
-    broker.stop()
 
 
 def test_the_broker_is_told_to_keep_large_packets(broker: Broker, make_node: MakeNode) -> None:
@@ -304,14 +305,12 @@ def test_a_dead_network_thread_is_seen_and_replaced(
     assert node.connection._thread is not before
 
 
-def test_certificate_and_host_name_are_checked(tmp_path: Path, make_node: MakeNode) -> None:
+def test_certificate_and_host_name_are_checked(tmp_path: Path, make_broker: MakeBroker, make_node: MakeNode) -> None:
     """TLS that accepts any certificate is no TLS: only the right CA and the right name connect."""
     certify(tmp_path, "good", "subjectAltName=IP:127.0.0.1")
     certify(tmp_path, "other", "subjectAltName=DNS:elsewhere.example")
     for name in ("good", "other"):
-        folder = tmp_path / f"broker-{name}"
-        folder.mkdir()
-        broker = Broker(folder, f"allow_anonymous true\ncertfile {tmp_path}/{name}.pem\nkeyfile {tmp_path}/{name}.key")
+        broker = make_broker(f"allow_anonymous true\ncertfile {tmp_path}/{name}.pem\nkeyfile {tmp_path}/{name}.key")
         trusted = make_node(broker.port, tls_ca_certs=tmp_path / f"{name}.pem")
         if name == "good":
             trusted.until(lambda: trusted.session.connected, "the TLS connection")  # noqa: B023
@@ -321,7 +320,6 @@ def test_certificate_and_host_name_are_checked(tmp_path: Path, make_node: MakeNo
         stranger.until(lambda: "CERTIFICATE_VERIFY" in (stranger.session.problem or ""), "the refusal")  # noqa: B023
         trusted.session.stop(5)
         stranger.session.stop(5)
-        broker.stop()
 
 
 def certify(folder: Path, name: str, extension: str) -> None:

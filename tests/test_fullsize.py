@@ -22,7 +22,9 @@ PHOTOS = 20
 GREEDY, BEAMS = Generation(), Generation(beams=3)
 
 
-def test_captions_are_transformers_captions(fullsize_bundle: Callable[..., Path], photos: list[Picture]) -> None:
+def test_captions_are_transformers_captions(
+    fullsize_bundle: Callable[[str, str], tuple[Path, Path]], photos: list[Picture]
+) -> None:
     """BlipForConditionalGeneration, greedy and 3 beams, with and without a prompt: 20 photos each, every token."""
     bundle, checkpoint_folder = fullsize_bundle("caption", "fp32")
     checkpoint, model = load(str(checkpoint_folder)), VisionLanguageModel(open_bundle(bundle))
@@ -39,7 +41,9 @@ def test_captions_are_transformers_captions(fullsize_bundle: Callable[..., Path]
     assert len(captions) > PHOTOS, "the checkpoint hardly looks at the picture, so this test proves little"
 
 
-def test_answers_are_transformers_answers(fullsize_bundle: Callable[..., Path], photos: list[Picture]) -> None:
+def test_answers_are_transformers_answers(
+    fullsize_bundle: Callable[[str, str], tuple[Path, Path]], photos: list[Picture]
+) -> None:
     """BlipForQuestionAnswering, greedy and 3 beams: 20 photos each, every token."""
     bundle, checkpoint_folder = fullsize_bundle("vqa", "fp32")
     checkpoint, model = load(str(checkpoint_folder)), VisionLanguageModel(open_bundle(bundle))

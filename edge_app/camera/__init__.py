@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from edge_app.errors import CameraError
 from edge_app.settings import CameraConfig, without_credentials
 
-Picture = NDArray[np.uint8]
+if TYPE_CHECKING:
+    # The service imports this package for its supervisor and never touches a pixel: without NumPy it is 10 MiB smaller.
+    import numpy as np
+    from numpy.typing import NDArray
+
+Picture: TypeAlias = "NDArray[np.uint8]"
 
 
 class FrameSource(Protocol):
@@ -36,9 +38,9 @@ def open_source(config: CameraConfig) -> FrameSource:
     # Imported by kind: the demo's scene needs no FFmpeg, a USB camera needs no scene.
     kind, _, rest = config.source.partition(":")
     if kind in {"rtsp", "rtsps", "http", "https"}:
-        from edge_app.camera.stream import StreamSource
+        from edge_app.camera.stream import open_stream
 
-        return StreamSource(config.source, fps=config.fps)
+        return open_stream(config.source, fps=config.fps)
     if kind == "v4l2" or config.source.startswith("/dev/"):
         from edge_app.camera.v4l2 import V4l2Source
 

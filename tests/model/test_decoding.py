@@ -31,7 +31,8 @@ class ChainDecoder:
 
     def forward(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         self.passes += 1
-        return (np.log(CHAIN[tokens]) + 7).astype(np.float32)
+        logits: NDArray[np.float32] = (np.log(CHAIN[tokens]) + 7).astype(np.float32)
+        return logits
 
 
 def chain() -> Decoder:

@@ -88,7 +88,7 @@ def test_a_worker_serves_the_newest_frame(worker: Setup, photos: list[Picture]) 
 def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup, photos: list[Picture]) -> None:
     """A wrong request is refused with a code and a sentence; the process goes on."""
     worker.show(photos[0])
-    refused = {
+    refused: dict[str, list[dict[str, Any]]] = {
         "bad_request": [
             {"op": "dance"},
             {"op": "ask", "camera": "door", "question": ""},

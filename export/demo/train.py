@@ -157,7 +157,7 @@ def main() -> None:
         prog="python -m export.demo.train", description="Train the demo model from nothing."
     )
     parser.add_argument("out", type=Path, help="checkpoint folder to write; an older one is replaced")
-    parser.add_argument("--minutes", type=float, default=45.0, help="training time (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the weights and of the scenes (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of the trainer; drawing takes a part of one more")
     parser.add_argument("--start", type=Path, help="checkpoint to go on from (default: from nothing)")

@@ -168,7 +168,10 @@ class FrameBuffer:
         return None
 
     def beat(self, now_s: float) -> None:
-        """Note that the writer is alive at `now_s` (monotonic), whether or not it has a frame to show for it."""
+        """Note that the writer is alive at `now_s` (monotonic), whether or not it has a frame to show for it.
+
+        A time to come says that nothing is to be expected before it; 0.0 makes the buffer forget the last writer.
+        """
         self._floats[0][_BEAT] = now_s
 
     def last_beat_s(self) -> float:

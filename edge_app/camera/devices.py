@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class Device:
 
 def list_devices(dev: Path = Path("/dev")) -> list[Device]:
     """All capture devices under `dev`, by number; metadata and output nodes are left out."""
-    nodes = sorted(dev.glob("video[0-9]*"), key=lambda path: int(path.name.removeprefix("video")))
+    named = [node for node in dev.glob("video*") if re.fullmatch(r"video\d+", node.name)]
+    nodes = sorted(named, key=lambda node: int(node.name.removeprefix("video")))
     links = {link.resolve(): str(link) for link in sorted((dev / "v4l" / "by-id").glob("*"))}
     found = (_describe(node, links.get(node.resolve())) for node in nodes)
     return [device for device in found if device is not None]

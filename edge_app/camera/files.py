@@ -29,7 +29,8 @@ def load_image(path: Path) -> Picture:
     """
     try:
         size_bytes = path.stat().st_size
-        content = path.read_bytes() if size_bytes <= MAX_PICTURE_BYTES else b""
+        # What says 0 bytes is not read: a pipe says so too, and reading it might never end.
+        content = path.read_bytes() if 0 < size_bytes <= MAX_PICTURE_BYTES else b""
     except OSError as error:
         raise BadRequestError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     if size_bytes == 0:

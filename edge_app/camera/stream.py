@@ -1,18 +1,51 @@
-"""A network camera: RTSP over TCP, or MJPEG over HTTP, through FFmpeg."""
+"""A network camera: RTSP over TCP, or video over HTTP, through FFmpeg; MJPEG over HTTP by our own reader."""
 
 from __future__ import annotations
 
+import socket
 import time
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
-from edge_app.camera import Picture
+from edge_app.camera import FrameSource, Picture
+from edge_app.camera.mjpeg import MjpegSource, is_mjpeg, open_http
+from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
 from edge_app.settings import without_credentials
 
 OPEN_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000  # FFmpeg's own would be 30 s; it never recovers from a stall, so the worker reopens
+DEFAULT_PORT = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+
+def open_stream(url: str, *, fps: float) -> FrameSource:
+    """Connect to `url` (rtsp, rtsps, http, https); CameraError says why that failed."""
+    if urlsplit(url).scheme in {"http", "https"}:
+        response = open_http(url)
+        if is_mjpeg(response):
+            return MjpegSource(response, url, fps=fps)
+        response.close()
+    else:
+        _check_reachable(url)
+    return StreamSource(url, fps=fps)
+
+
+def _check_reachable(url: str) -> None:
+    """Connect and hang up: the system says what is wrong, and FFmpeg only that something is."""
+    name = without_credentials(url)
+    parts = urlsplit(url)
+    try:
+        address = (parts.hostname or "", parts.port or DEFAULT_PORT[parts.scheme])
+    except ValueError as error:
+        raise CameraError(f"{name} is not an address ({error}); write rtsp://HOST:PORT/PATH.") from error
+    try:
+        socket.create_connection(address, timeout=OPEN_TIMEOUT_MS / 1000).close()
+    except OSError as error:
+        raise CameraError(
+            f"The camera at {name} cannot be reached ({error}); check the address, and that it is on."
+        ) from error
 
 
 class StreamSource:
@@ -20,33 +53,34 @@ class StreamSource:
 
     period_s = 0.0
 
-    def __init__(self, url: str, *, fps: int) -> None:
+    def __init__(self, url: str, *, fps: float) -> None:
         """Connect; CameraError when no video answers within 5 s. A password in `url` is never shown."""
         self._name = without_credentials(url)
-        self._shortest_s = 1 / fps
-        self._next_s = 0.0
+        self._pace = Pace(fps)
         # OpenCV asks for RTSP over TCP by default: UDP loses packets, and a lost one smears the picture.
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
         self._capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
         if not self._capture.isOpened():
             self._capture.release()
             raise CameraError(
-                f"The stream {self._name} could not be opened within {OPEN_TIMEOUT_MS / 1000:g} s; "
+                f"The stream {self._name} could not be opened ({OPEN_TIMEOUT_MS / 1000:g} s were allowed); "
                 "check the address, user and password, and that the camera is on."
             )
         width_px = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height_px = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.description = f"{self._name}: {width_px}x{height_px}, at most {fps} fps are used"
+        self.description = f"{self._name}: {width_px}x{height_px}, at most {fps:g} fps are used"
 
     def read(self) -> Picture | None:
         """The next frame that is due; None if it could not be decoded. CameraError when the stream stops for 2 s."""
         while True:
-            if not self._capture.grab():
-                raise CameraError(f"The stream {self._name} has stopped; it will be opened again.")
+            started_s = time.monotonic()
+            got = self._capture.grab()
             now_s = time.monotonic()
-            if now_s >= self._next_s:
+            # After its timeout FFmpeg hands out the frames that its decoder still held, as if nothing were wrong.
+            if not got or now_s - started_s >= READ_TIMEOUT_MS / 1000:
+                raise CameraError(f"The stream {self._name} has stopped; it will be opened again.")
+            if self._pace.takes(now_s):
                 break
-        self._next_s = max(self._next_s + self._shortest_s, now_s)
         ok, image = self._capture.retrieve()
         if not ok or image is None or image.size == 0:
             return None

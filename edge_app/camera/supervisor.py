@@ -42,6 +42,7 @@ class CameraSupervisor:
             backoff=Backoff(0.5, 10.0),
         )
         self._started_s = 0.0
+        self._running = False  # started, and its end not told yet
 
     @property
     def frame_age_s(self) -> float | None:
@@ -68,9 +69,13 @@ class CameraSupervisor:
         for event in self._child.poll():
             self._note(event)
         if not self._child.is_alive():
+            self._note_end()
+            self.buffer.beat(0.0)
             if self._child.restart_if_due():
                 self._started_s = now_s
+                self._running = True
         elif self._hangs(now_s):
+            self._running = False
             self.reason = f"its process did not move for {self._config.stall_s:g} s and was replaced"
             log.warning("camera hangs camera=%s stall_s=%g action=kill", self._config.name, self._config.stall_s)
             self._child.kill()
@@ -84,7 +89,7 @@ class CameraSupervisor:
     def _hangs(self, now_s: float) -> bool:
         """The process has given no heart-beat for `stall_s`; a new process is given time to begin."""
         beat_s = self.buffer.last_beat_s()
-        if beat_s < self._started_s:
+        if beat_s == 0:
             return now_s - self._started_s > max(START_GRACE_S, self._config.stall_s)
         return now_s - beat_s > self._config.stall_s
 
@@ -105,6 +110,15 @@ class CameraSupervisor:
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "opened":
             self._detail = str(event["detail"])
+            self.reason = ""
         elif event["event"] == "failed":
             self.reason = str(event["reason"])
-            log.warning("camera failed camera=%s reason=%r", self._config.name, self.reason)
+            if not self.online:  # one that recovers before it counts as offline is no news
+                log.warning("camera failed camera=%s reason=%r", self._config.name, self.reason)
+
+    def _note_end(self) -> None:
+        """Tell, once, that the process has ended by itself."""
+        if self._running:
+            self._running = False
+            self.reason = f"its process {self._child.exit_reason} and is started again"
+            log.warning("camera process ended camera=%s reason=%r", self._config.name, self.reason)

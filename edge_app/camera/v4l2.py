@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
-
-# A stalled camera blocks read() for 10 s unless told otherwise; OpenCV reads this when a device is opened.
-os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
 
 import cv2
 import numpy as np
 
 from edge_app.camera import Picture
+from edge_app.camera.jpeg import JpegDecoder
+from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
 
 WANTED_FOURCC = "MJPG"  # raw formats of most USB cameras reach full size at 5 fps only
 
 
 class V4l2Source:
-    """One capture device, asked for MJPG at a size and rate; what it gives instead is told in `description`."""
+    """One capture device, asked for MJPG at a size and rate; what it gives instead is told in `description`.
+
+    JPEGs are taken as the camera sends them and decoded here, because OpenCV shows cut ones as if they were whole.
+    """
 
     period_s = 0.0
 
@@ -52,19 +55,35 @@ class V4l2Source:
         }
         for key, value in asked.items():
             self._capture.set(key, value)
+        fourcc = fourcc_name(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
+        self._decoder = None
+        if fourcc == WANTED_FOURCC and self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0):
+            self._decoder = JpegDecoder()
+        self._pace = Pace(fps)  # a camera may know no slower rate than its own
         got = _format(
-            fourcc_name(int(self._capture.get(cv2.CAP_PROP_FOURCC))),
+            fourcc,
             int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
             int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
             self._capture.get(cv2.CAP_PROP_FPS),
         )
         self.description = f"{device}: asked {_format(WANTED_FOURCC, width_px, height_px, fps)}, got {got}"
 
-    def read(self) -> Picture:
-        """The next frame; CameraError when none came (unplugged, or stalled for 2 s)."""
-        ok, image = self._capture.read()
-        if not ok or image is None:
-            raise CameraError(f"The camera {self._device} gives no frames; it was unplugged, or it stalled.")
+    def read(self) -> Picture | None:
+        """The next frame that is due; None if it is damaged.
+
+        Raises:
+            CameraError: none came (unplugged, or stalled for 2 s).
+        """
+        while True:
+            if not self._capture.grab():
+                raise CameraError(f"The camera {self._device} gives no frames; it was unplugged, or it stalled.")
+            if self._pace.takes(time.monotonic()):
+                break
+        ok, image = self._capture.retrieve()
+        if not ok or image is None or image.size == 0:
+            return None
+        if self._decoder is not None:
+            return self._decoder.decode(image.tobytes())
         return np.asarray(image, np.uint8)
 
     def close(self) -> None:

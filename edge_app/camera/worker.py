@@ -8,6 +8,7 @@ the frame buffer stops, and the parent kills this process.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 
@@ -20,6 +21,18 @@ from edge_app.settings import CameraConfig
 
 MAX_DAMAGED = 25  # frames in a row that cannot be decoded before the source is opened anew
 WAIT_STEP_S = 0.2  # how often a wait looks whether the parent is still there
+OPEN_ALLOWANCE_S = 6.0  # a stream may take 5 s to open or to fail; no heart-beat can be given meanwhile
+STEADY_S = 5.0  # a source that has given frames for so long is well again
+
+# OpenCV and FFmpeg read these from the environment, OpenCV when it is imported.
+LIBRARY_SETTINGS = {
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2",  # seconds; a stalled camera would block a read for 10 s
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",  # over UDP a lost packet smears the picture
+    "OPENCV_IO_MAX_IMAGE_PIXELS": str(1 << 26),  # 64 megapixels: a JPEG header cannot ask for more memory
+    # Both write several lines at each attempt to reach a camera that is off; what matters is in our own messages.
+    "OPENCV_LOG_LEVEL": "ERROR",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+}
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +44,13 @@ class CameraWorker:
         self._link = link
         self._config = config
         self._frames = frames
-        self._backoff = Backoff(0.5, 5.0)  # the camera must be back within seconds of its return
+        self._backoff = Backoff(0.5, 3.0)  # a camera that returns is to be seen within 5 s, opening included
         self._last_reason = ""
 
     def run(self) -> None:
         """Open, read until it fails, wait, open again; return when the parent has closed the link."""
         while self._link.is_open():
-            self._beat()
+            self._beat(OPEN_ALLOWANCE_S)
             try:
                 source = open_source(self._config)
             except CameraError as error:
@@ -54,7 +67,7 @@ class CameraWorker:
         """Frames from `source` to the buffer until it fails (CameraError) or the parent goes."""
         due_s = time.monotonic()
         damaged = 0
-        announced = False
+        opened_s: float | None = None  # when its first frame came: a source that opens but gives nothing is not back
         while self._link.is_open():
             self._beat()
             image = source.read()
@@ -64,17 +77,17 @@ class CameraWorker:
                     raise CameraError(f"The camera {self._config.name} gave {damaged} damaged frames in a row.")
                 continue
             damaged = 0
-            self._frames.write(image, ts=time.time(), captured_s=time.monotonic())
-            if not announced:  # a source that opens but gives nothing is not back
-                announced = True
-                self._opened(source)
+            captured_s = time.monotonic()
+            self._frames.write(image, ts=time.time(), captured_s=captured_s)
+            if opened_s is None:
+                opened_s = captured_s
+                self._last_reason = ""
+                self._link.send({"event": "opened", "detail": source.description})
+            elif captured_s - opened_s > STEADY_S:
+                # Not at the first frame: a source that gives one and fails would be opened twice a second for ever.
+                self._backoff.reset()
             due_s = max(due_s + source.period_s, time.monotonic() - source.period_s)
             self._wait_until(due_s)
-
-    def _opened(self, source: FrameSource) -> None:
-        self._backoff.reset()
-        self._last_reason = ""
-        self._link.send({"event": "opened", "detail": source.description})
 
     def _failed(self, error: CameraError) -> None:
         """Tell the parent, once a reason, and wait."""
@@ -88,14 +101,17 @@ class CameraWorker:
             self._beat()
             time.sleep(min(left_s, WAIT_STEP_S))
 
-    def _beat(self) -> None:
-        self._frames.beat(time.monotonic())
+    def _beat(self, allowance_s: float = 0.0) -> None:
+        """Give a sign of life, and ask not to be expected back for `allowance_s`."""
+        self._frames.beat(time.monotonic() + allowance_s)
 
 
 def main(argv: list[str]) -> int:
     """Serve until the parent goes; 0."""
     link = ParentLink.from_args(argv)
     set_up_logging(link.hello.get("log_level", "INFO"))
+    for name, value in LIBRARY_SETTINGS.items():
+        os.environ.setdefault(name, value)
     config = CameraConfig.model_validate(link.hello["camera"])
     CameraWorker(link, config, FrameBuffer.attach(link.hello["frames_fd"])).run()
     return 0

@@ -35,17 +35,20 @@ def evaluate(caption: Captioner, answer: Answerer, *, scenes: int = 500, seed: i
     """Figures over `scenes` fresh scenes of 1 to 3 objects, each asked one question of every kind that it allows.
 
     Returns `object_precision`, `object_recall` (objects named in captions, of objects named / of objects there),
+    `caption_exact` (captions that are the truth word for word, so in its order, from left to right),
     `unseen_recall` (the recall of pairs withheld from training, in scenes of their own), `answer_accuracy`,
     `by_question` (accuracy a kind), and `ece`: the expected calibration error of the answers' confidences, None when
-    the model gives none. The first five cover training pairs only, unseen_recall withheld pairs only.
+    the model gives none. All but `unseen_recall` cover training pairs only.
     """
     rng = np.random.default_rng(seed)
-    said = there = named = 0
+    said = there = named = exact = 0
     verdicts: list[tuple[str, bool, float | None]] = []  # kind of question, right, confidence
     for _ in tqdm(range(scenes), desc="scenes", unit="scene"):
         scene = world.random_scene(rng, _random_count(rng), world.TRAINING_PAIRS)
         image = world.draw(scene, FRAME_PX)
-        objects = language.named_objects(_split(caption(image))[0])
+        spoken = _split(caption(image))[0]
+        exact += spoken.strip() == language.caption(scene)
+        objects = language.named_objects(spoken)
         said, there = said + len(objects), there + len(scene.pairs)
         named += language.count_right(objects, scene.pairs)
         for kind in language.KINDS:
@@ -56,6 +59,7 @@ def evaluate(caption: Captioner, answer: Answerer, *, scenes: int = 500, seed: i
     return {
         "object_precision": _share(named, said),
         "object_recall": _share(named, there),
+        "caption_exact": _share(exact, scenes),
         "unseen_recall": _unseen_recall(caption, rng, round(scenes * UNSEEN_SHARE)),
         "answer_accuracy": _share(sum(right for _, right, _ in verdicts), len(verdicts)),
         "by_question": _by_kind(verdicts),

@@ -1,9 +1,10 @@
 """Train the demo model: `python -m export.demo.train OUT [--minutes M] [--seed S] [--threads N] [--start CHECKPOINT]`.
 
-Two phases share the time. First the vision tower alone names the colour and shape of every patch, which the renderer
-knows; then the whole model captions and answers, the patches going on as a side task, so that the text side learns
-from states that already mean something. (Captions alone, from the first step, took 40 minutes to reach a precision of
-0.64; after 7 minutes of patches they were at 0.94 in 15.) The head that names patches is dropped at the end.
+Two phases share the time. First the vision tower alone names the colour, shape and place of every patch, which the
+renderer knows; then the whole model captions and answers, the patches going on as a side task, so that the text side
+learns from states that already mean something. (Captions alone, from the first step, took 40 minutes to reach a
+precision of 0.64; after 7 minutes of patches they were at 0.94 in 15.) The head that names patches is dropped at the
+end.
 
 The schedule follows the clock, not the number of steps: a slower machine trains less but ends as cool.
 """
@@ -24,9 +25,10 @@ from tqdm import tqdm
 from transformers import BlipForQuestionAnswering
 
 from edge_app.demo import world
-from export.demo.checkpoint import HIDDEN, PAD_ID, build_model, save_checkpoint
+from export.demo.checkpoint import HIDDEN, IMAGE_PX, PAD_ID, PATCH_PX, build_model, save_checkpoint
 from export.demo.data import QUESTIONS_PER_SCENE, Batch, batches
 
+PATCHES_A_SIDE = IMAGE_PX // PATCH_PX
 BATCH_SCENES = 64
 PATCH_PHASE_SHARE = 0.3  # of the time
 PATCH_WEIGHT = 0.5  # of the patches' loss in the second phase
@@ -42,12 +44,18 @@ log = logging.getLogger("export.demo.train")
 
 
 class PatchHead(nn.Module):
-    """Names the colour and the shape of each patch, apart from each other so that pairs never seen stay possible."""
+    """Names colour, shape and place of each patch, apart from each other so that pairs never seen stay possible.
+
+    The place is asked because nothing else in the first phase needs it: without it the final states forgot where they
+    came from, and captions named the right objects (0.97) in any order.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.colour = nn.Linear(HIDDEN, 1 + len(world.COLOURS))
         self.shape = nn.Linear(HIDDEN, 1 + len(world.SHAPES))
+        self.column = nn.Linear(HIDDEN, PATCHES_A_SIDE)
+        self.row = nn.Linear(HIDDEN, PATCHES_A_SIDE)
 
     def loss(self, image_states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image states [B, 1 + N, C] -> mean loss, and the share of object patches named right in both."""
@@ -55,6 +63,9 @@ class PatchHead(nn.Module):
         colours, shapes = self.colour(patches).float(), self.shape(patches).float()
         loss = cross_entropy(colours.flatten(0, 1), batch.patch_colours.flatten())
         loss = loss + cross_entropy(shapes.flatten(0, 1), batch.patch_shapes.flatten())
+        places = torch.arange(PATCHES_A_SIDE**2).expand(len(patches), -1)  # [B, N], row by row
+        loss = loss + cross_entropy(self.column(patches).float().flatten(0, 1), (places % PATCHES_A_SIDE).flatten())
+        loss = loss + cross_entropy(self.row(patches).float().flatten(0, 1), (places // PATCHES_A_SIDE).flatten())
         right = (colours.argmax(-1) == batch.patch_colours) & (shapes.argmax(-1) == batch.patch_shapes)
         return loss, right[batch.patch_colours > 0].float().mean()
 

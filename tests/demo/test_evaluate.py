@@ -48,6 +48,7 @@ def test_model_that_knows_everything_has_full_marks(monkeypatch: pytest.MonkeyPa
     assert figures == {
         "object_precision": 1.0,
         "object_recall": 1.0,
+        "caption_exact": 1.0,
         "unseen_recall": 1.0,
         "answer_accuracy": 1.0,
         "ece": 0.0,

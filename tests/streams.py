@@ -25,9 +25,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_app.child import die_with_parent
+
 WIDTH_PX, HEIGHT_PX = 320, 240
 READY = "ready"
-MODES = ("play", "stall", "truncated", "frozen", "black")
+MODES = ("play", "stall", "truncated", "frozen", "black", "single")  # single: one picture a connection
 
 HAS_FFMPEG = shutil.which("ffmpeg") is not None
 
@@ -81,9 +83,16 @@ class _Server:
 
     def tell(self, mode: str) -> None:
         """Change what the server does from its next picture on: one of MODES."""
+        assert mode in MODES, f"{mode!r} is none of {MODES}"
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(f"{mode}\n")
         self._process.stdin.flush()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """End the process with SIGKILL, as a power cut would; all its connections close."""
@@ -157,6 +166,8 @@ class _MjpegHandler(BaseHTTPRequestHandler):
             number += mode != "frozen"
             if mode != "stall":
                 self._send(self._jpeg(mode, number))
+            if mode == "single":
+                return
             time.sleep(self.server.period_s)
 
     def _jpeg(self, mode: str, number: int) -> bytes:
@@ -234,8 +245,8 @@ class _RtspHandler(socketserver.StreamRequestHandler):
             self.server.players.add(self.connection)
 
 
-def _start_ffmpeg(rtp_port: int) -> tuple[subprocess.Popen[str], str]:
-    """Start an ffmpeg that sends a moving test picture as RTP to `rtp_port`; return it and its SDP."""
+def _start_ffmpeg(rtp_port: int) -> str:
+    """Start an ffmpeg that sends a moving test picture as RTP to `rtp_port`; return its SDP. It ends when we do."""
     source = f"testsrc=size={WIDTH_PX}x{HEIGHT_PX}:rate=25"
     target = f"rtp://127.0.0.1:{rtp_port}?pkt_size=1200"
     codec = "-c:v mpeg4 -g 5 -bf 0 -b:v 500k -f rtp"
@@ -244,15 +255,17 @@ def _start_ffmpeg(rtp_port: int) -> tuple[subprocess.Popen[str], str]:
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread runs yet; a killed server must not leave it behind
     )
     assert process.stdout is not None
     sdp = []
-    for line in process.stdout:
-        sdp.append(line.strip())
-        if line.startswith("a=fmtp"):
-            break
+    with process.stdout:
+        for line in process.stdout:
+            sdp.append(line.strip())
+            if line.startswith("a=fmtp"):
+                break
     text = "\r\n".join(line for line in sdp if line and not line.startswith("SDP:")) + "\r\n"
-    return process, re.sub(r"m=video \d+", "m=video 0", text) + "a=control:stream\r\n"
+    return re.sub(r"m=video \d+", "m=video 0", text) + "a=control:stream\r\n"
 
 
 def main() -> None:
@@ -269,8 +282,7 @@ def main() -> None:
     else:
         rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         rtp.bind(("127.0.0.1", 0))
-        _, sdp = _start_ffmpeg(rtp.getsockname()[1])
-        server = _Rtsp(arguments.port, sdp, rtp)
+        server = _Rtsp(arguments.port, _start_ffmpeg(rtp.getsockname()[1]), rtp)
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
     print(READY, flush=True)
     for line in sys.stdin:

@@ -265,6 +265,13 @@ def is_ignoring_sigterm(pid: int) -> bool:
     return bool(ignored >> (signal.SIGTERM - 1) & 1)
 
 
+def test_hello_is_not_to_be_seen_from_outside(child: Child) -> None:
+    """Any user may read a process's arguments, so the hello, with a camera's password in it, is on the link only."""
+    process = Path(f"/proc/{child.pid}")
+    events_of(child, 1)
+    assert b"v\xc3\xa4lue" not in process.joinpath("cmdline").read_bytes() + process.joinpath("environ").read_bytes()
+
+
 def test_terminal_interrupt_reaches_only_the_parent(child: Child) -> None:
     """The child has a process group of its own: Ctrl-C stops the service, which then stops its children."""
     assert os.getpgid(pid_of(child)) != os.getpgid(0)

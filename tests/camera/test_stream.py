@@ -1,241 +1,186 @@
-"""Network cameras: real HTTP and RTSP servers that stall, break off, lie and ask for passwords."""
+"""Network cameras under their supervisor: real streams that stall, end, come back, and send rubbish."""
 
 from __future__ import annotations
 
-import re
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from edge_app.camera import FrameSource, Picture, open_source
-from edge_app.camera.mjpeg import MjpegSource, open_http
-from edge_app.errors import CameraError
-from edge_app.settings import CameraConfig
-from tests.streams import HAS_FFMPEG, MjpegServer, RtspServer, free_port, picture
+from tests.broker import wait_until
+from tests.camera.conftest import Watched
+from tests.streams import HAS_FFMPEG, HEIGHT_PX, WIDTH_PX, MjpegServer, RtspServer
 
-STALL_LIMIT_S = 5.0  # a stall is to be seen within this
+pytestmark = pytest.mark.timeout(120)
+Watch = Callable[..., Watched]
 
 
-@pytest.fixture
-def camera() -> Iterator[MjpegServer]:
+def test_frames_of_a_stream_arrive(watch: Watch) -> None:
+    """A camera on a stream comes online, says what was opened, and its newest frame follows the picture."""
     with MjpegServer() as server:
-        yield server
+        camera = watch(server.url)
+        assert not camera.supervisor.online
+        camera.until_online()
+        first = camera.supervisor.buffer.latest()
+        camera.until_frames(5)
+        second = camera.supervisor.buffer.latest()
+    assert first is not None
+    assert second is not None
+    assert first.image.shape == second.image.shape == (HEIGHT_PX, WIDTH_PX, 3)
+    assert not np.array_equal(first.image, second.image)
+    assert camera.supervisor.reason == ""
+    assert camera.supervisor.info == {
+        "source": server.url,
+        "detail": f"{server.url}: MJPEG over HTTP, at most 15 fps are used",
+        "restarts": 0,
+    }
 
 
-@contextmanager
-def opened(url: str, fps: int = 30) -> Iterator[FrameSource]:
-    source = open_source(CameraConfig(name="test", source=url, fps=fps))
-    try:
-        yield source
-    finally:
-        source.close()
+def test_a_stall_is_seen_within_5_s_and_heals_by_itself(watch: Watch) -> None:
+    """A stream that stops but stays connected: offline while the newest frame is younger than 5 s, told why; when the
+    pictures go on, frames are back within 5 s, from the same process."""
+    with MjpegServer() as server:
+        camera = watch(server.url)
+        camera.until_online()
+        pid = camera.pid
+        server.tell("stall")
+        age_s = camera.until(lambda: not camera.supervisor.online and camera.supervisor.frame_age_s, "offline")
+        assert age_s < 5
+        assert "is silent for 3 s" in camera.supervisor.reason
+        server.tell("play")
+        begun_s = time.monotonic()
+        camera.until_online()
+        assert time.monotonic() - begun_s < 5
+        assert camera.supervisor.reason == ""
+        assert camera.pid == pid
 
 
-def whole(source: FrameSource) -> Picture:
-    """The next picture that is not damaged."""
-    while (image := source.read()) is None:
-        pass
-    return image
+def test_a_slow_opening_is_no_hang(watch: Watch) -> None:
+    """A server that takes the connection and never answers keeps the process from its heart-beat; even with a small
+    `stall_s` it is not replaced, and the failure is told."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        camera = watch(f"http://127.0.0.1:{silent.getsockname()[1]}/stream", stall_s=1)
+        camera.until(lambda: "timed out" in camera.supervisor.reason, "an opening that failed")
+        assert camera.supervisor.info["restarts"] == 0
 
 
-def is_picture(image: Picture) -> bool:
-    """Whether it is one of the server's pictures: every row of it, the square included, belongs to one number."""
-    left = int(np.argmax(image[120, :, 1] > 200))
-    return bool(np.abs(image.astype(int) - picture(left // 8)).mean() < 4)  # measured 1.1; the next number: 8
+def test_a_camera_that_loses_power_comes_back_on_the_same_port(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    """Server killed: offline; server back: frames again within 5 s, from the same process, with ids that go on."""
+    with MjpegServer() as server:
+        camera = watch(server.url)
+        camera.until_online()
+        pid = camera.pid
+        server.kill()
+        camera.until(lambda: not camera.supervisor.online, "offline")
+        last = camera.frame_id
+        server.start()
+        begun_s = time.monotonic()
+        camera.until_online()
+        assert time.monotonic() - begun_s < 5
+        assert camera.frame_id > last
+        assert camera.pid == pid
+    assert [record.message.split(" camera=")[0] for record in caplog.records] == ["camera offline"]
 
 
-def fail_of(source: FrameSource) -> tuple[str, float]:
-    """Read until the source fails; its sentence, and how long after now it came."""
-    started_s = time.monotonic()
-    with pytest.raises(CameraError) as error:
-        while time.monotonic() - started_s < 30:
-            source.read()
-    return str(error.value), time.monotonic() - started_s
+def test_a_short_break_leaves_no_problem_behind(watch: Watch) -> None:
+    """A camera that is back before it counts as offline has nothing to report."""
+    with MjpegServer() as server:
+        camera = watch(server.url)
+        camera.until_online()
+        server.kill()
+        server.start()
+        camera.until(lambda: camera.supervisor.reason != "", "the failed read to be told")
+        camera.until(lambda: camera.supervisor.reason == "", "the reason to be taken back")
+        assert camera.supervisor.online
 
 
-@contextmanager
-def raw_server(answer: bytes) -> Iterator[str]:
-    """An HTTP server for one connection, that answers with exactly these bytes and closes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve, name="raw server")
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
-        thread.join()
-
-
-def multipart(*parts: bytes, boundary: bytes = b"frame", lengths: bool = True) -> bytes:
-    """An answer of these parts; `boundary` as the header tells it."""
-    told = b'multipart/x-mixed-replace; boundary="' + boundary + b'"'
-    answer = b"HTTP/1.0 200 OK\r\nContent-Type: " + told + b"\r\n\r\n"
-    for part in parts:
-        length = b"Content-Length: %d\r\n" % len(part) if lengths else b""
-        answer += b"--" + boundary.strip(b"-") + b"\r\nContent-Type: image/jpeg\r\n" + length + b"\r\n" + part + b"\r\n"
-    return answer + b"--" + boundary.strip(b"-") + b"--\r\n"
+def test_truncated_pictures_do_no_harm(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:
+    """When every other JPEG is cut in half, frames of the right size go on, from the same process, without a flood of
+    log lines."""
+    with MjpegServer() as server:
+        camera = watch(server.url, fps=30)
+        camera.until_online()
+        pid = camera.pid
+        server.tell("truncated")
+        camera.until_frames(50)
+        frame = camera.supervisor.buffer.latest()
+        assert frame is not None
+        assert frame.image.shape == (HEIGHT_PX, WIDTH_PX, 3)
+        assert camera.pid == pid
+        server.tell("play")
+        camera.until_frames(5)
+    assert capfd.readouterr().err == ""
 
 
-def jpeg(number: int) -> bytes:
-    data: bytes = cv2.imencode(".jpg", picture(number))[1].tobytes()
-    return data
+def test_a_server_that_hangs_up_after_each_picture_is_not_hammered(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source that gives one picture and ends (an address of a still picture) is opened at growing intervals."""
+    with MjpegServer() as server:
+        server.tell("single")
+        camera = watch(server.url)
+        camera.until_online()
+        begun_s = time.monotonic()
+        first = camera.frame_id
+        camera.until_frames(4)
+        # 0.5, 1, 2 and 3 s, each at least 80 % of itself; not 4 times 0.5 s. The first may have passed by now.
+        assert time.monotonic() - begun_s > 0.8 * (1 + 2 + 3)
+        assert camera.frame_id == first + 4
+    assert len(caplog.records) <= 1
 
 
-def test_frames_of_an_http_camera_arrive(camera: MjpegServer) -> None:
-    """Pictures come as they were sent, and move."""
-    with opened(camera.url) as source:
-        first, second = whole(source), whole(source)
-        assert first.shape == (240, 320, 3)
-        assert is_picture(first)
-        assert is_picture(second)
-        assert not np.array_equal(first, second)
-        assert "MJPEG" in source.description
+def test_the_login_works_and_is_never_shown(
+    watch: Watch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """User and password of the address open the stream; neither is in info, reason, log, arguments or environment."""
+    caplog.set_level("DEBUG")
+    with MjpegServer(login="porter:hunter2") as server:
+        camera = watch(server.url)
+        refused = watch(server.url.replace("hunter2", "hunter3"))
+        camera.until_online()
+        refused.until(lambda: "answers 401" in refused.supervisor.reason, "the refusal")
+        camera.until_frames(2)
+        process = Path(f"/proc/{camera.pid}")
+        told = [process.joinpath(name).read_text(encoding="utf-8") for name in ("cmdline", "environ")]
+        server.kill()
+        camera.until(lambda: not camera.supervisor.online, "offline")
+    told += [caplog.text, capfd.readouterr().err]
+    for watched in (camera, refused):
+        told += [repr(watched.supervisor.info), watched.supervisor.reason]
+    assert "***@" in camera.supervisor.info["source"]
+    assert "***@" in camera.supervisor.info["detail"]
+    assert "***@" in refused.supervisor.reason
+    for text in told:
+        assert "porter" not in text
+        assert "hunter" not in text
 
 
-def test_frame_rate_is_limited(camera: MjpegServer) -> None:
-    """Of 25 pictures a second at most the 10 asked for are decoded and handed out."""
-    with opened(camera.url, fps=10) as source:
-        whole(source)
-        started_s = time.monotonic()
-        for _ in range(20):
-            whole(source)
-        assert time.monotonic() - started_s == pytest.approx(2.0, abs=0.3)
+@pytest.mark.skipif(not HAS_FFMPEG, reason="ffmpeg, which makes the RTSP stream, is not installed")
+def test_rtsp_over_tcp_plays_and_recovers(watch: Watch) -> None:
+    """An RTSP camera delivers over TCP; after its power was off it does so again."""
+    with RtspServer() as server:
+        camera = watch(server.url)
+        camera.until_online()
+        frame = camera.supervisor.buffer.latest()
+        assert frame is not None
+        assert frame.image.shape == (HEIGHT_PX, WIDTH_PX, 3)
+        assert len(np.unique(frame.image)) > 20, "the picture is flat"
+        server.kill()
+        camera.until(lambda: not camera.supervisor.online, "offline")
+        server.start()
+        camera.until_online()
 
 
-def test_truncated_jpeg_is_none_and_the_stream_goes_on(camera: MjpegServer) -> None:
-    """Every second picture is cut in half: those are None, the others are whole, and none is mixed of two."""
-    camera.tell("truncated")
-    with opened(camera.url) as source:
-        images = [source.read() for _ in range(30)]
-    good = [image for image in images if image is not None]
-    assert 10 <= len(good) <= 20
-    assert all(is_picture(image) for image in good)
-
-
-def test_stall_of_an_http_camera_is_seen(camera: MjpegServer) -> None:
-    """A camera that stays connected and sends nothing fails within 5 s."""
-    with opened(camera.url) as source:
-        whole(source)
-        camera.tell("stall")
-        sentence, after_s = fail_of(source)
-    assert after_s < STALL_LIMIT_S
-    assert "silent" in sentence
-
-
-def test_killed_camera_fails_at_once_and_comes_back(camera: MjpegServer) -> None:
-    """A camera that loses its power fails at once; opened again on the same port after its return it gives frames."""
-    with opened(camera.url) as source:
-        whole(source)
-        camera.kill()
-        sentence, after_s = fail_of(source)
-        assert after_s < 1
-        assert "broke off" in sentence
-    with pytest.raises(CameraError, match="cannot be reached"), opened(camera.url):
-        pass
-    camera.start()
-    with opened(camera.url) as source:
-        assert is_picture(whole(source))
-
-
-@pytest.mark.parametrize("boundary", [b"frame", b"--frame", b"a b:c"])
-@pytest.mark.parametrize("lengths", [True, False])
-def test_dialects_of_multipart(boundary: bytes, lengths: bool) -> None:
-    """Parts with and without their length, and boundaries told with the dashes that precede them."""
-    with raw_server(multipart(jpeg(1), jpeg(2), jpeg(3), boundary=boundary, lengths=lengths)) as url:
-        source = MjpegSource(open_http(url), url, fps=1e9)
-        for number in (1, 2, 3):
-            image = source.read()
-            assert image is not None
-            assert np.abs(image.astype(int) - picture(number)).mean() < 4
-        with pytest.raises(CameraError, match="broke off"):
-            source.read()
-        source.close()
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (b"HTTP/1.0 404 Not Found\r\n\r\n", "answers 404 Not Found; check the address"),
-        (b"HTTP/1.0 401 Unauthorized\r\n\r\n", "answers 401 Unauthorized; check user and password"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP|sent no video"),
-        (b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=f\r\n\r\n", "broke off"),
-        (multipart(b"x")[:-30], "broke off"),
-        (multipart(jpeg(1)).replace(b"Content-Length: ", b"Content-Length: 999999"), "announces a picture of 999999"),
-        (multipart(jpeg(1)).replace(b"Content-Length: ", b"Content-Length: 9"), "broke off"),
-    ],
-)
-def test_what_is_no_camera_is_told(answer: bytes, words: str) -> None:
-    """Each wrong answer is a CameraError whose sentence says what came."""
-    with raw_server(answer) as url, pytest.raises(CameraError, match=words), opened(url) as source:
-        while True:
-            source.read()
-
-
-def test_endless_part_without_boundary_is_refused() -> None:
-    """A part that never ends is given up at 16 MiB; memory does not grow with it."""
-    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=f\r\n\r\n--f\r\n\r\n"
-    with raw_server(head + bytes(17 << 20)) as url, opened(url) as source, pytest.raises(CameraError, match="no MJPEG"):
-        source.read()
-
-
-def test_login_opens_the_camera() -> None:
-    """User and password of the address are used, percent signs decoded; wrong ones are told, not shown."""
-    with MjpegServer(login="admin:s3cr@t") as camera:
-        right = camera.url.replace("s3cr@t", "s3cr%40t")
-        with opened(right) as source:
-            assert is_picture(whole(source))
-            assert "s3cr" not in source.description
-        wrong = right.replace("s3cr%40t", "secr3t")
-        with pytest.raises(CameraError, match="answers 401") as error, opened(wrong):
-            pass
-        assert "secr3t" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://admin:s3cret@127.0.0.1:{port}/x",
-        "rtsp://admin:s3cret@127.0.0.1:{port}/x",
-        "rtsp://admin:s3cret@host.invalid/x",
-        "http://admin:s3cret@127.0.0.1:port/x",
-        "rtsp://admin:s3cret@127.0.0.1:port/x",
-    ],
-)
-def test_unreachable_camera_is_told_at_once_without_its_password(url: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Refused, unknown host or no number for a port: a sentence in less than a second, with no password in it."""
-    started_s = time.monotonic()
-    with pytest.raises(CameraError, match=re.escape("***@")) as error, opened(url.format(port=free_port())):
-        pass
-    assert "s3cret" not in str(error.value) + "".join(capfd.readouterr())
-    assert time.monotonic() - started_s < 3
-
-
-@pytest.mark.skipif(not HAS_FFMPEG, reason="the ffmpeg program makes the stream")
-def test_rtsp_camera_over_tcp() -> None:
-    """A camera that speaks RTP over TCP only gives frames that move; its stall is seen; a killed one fails at once."""
-    with RtspServer() as camera:
-        with opened(camera.url) as source:
-            first, second = whole(source), whole(source)
-            assert first.shape == (240, 320, 3)
-            assert not np.array_equal(first, second)
-            camera.tell("stall")
-            sentence, after_s = fail_of(source)
-            assert after_s < STALL_LIMIT_S
-            assert "has stopped" in sentence
-        camera.tell("play")
-        with opened(camera.url) as source:
-            whole(source)
-            camera.kill()
-            assert fail_of(source)[1] < STALL_LIMIT_S
-        with pytest.raises(CameraError, match="cannot be reached"), opened(camera.url):
-            pass
+@pytest.mark.skipif(not HAS_FFMPEG, reason="ffmpeg, which makes the RTSP stream, is not installed")
+def test_the_rtsp_server_leaves_no_ffmpeg_behind() -> None:
+    """Killing the test's server ends its ffmpeg as well."""
+    with RtspServer() as server:
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="utf-8").split()
+        assert len(children) == 1
+        assert "ffmpeg" in Path(f"/proc/{children[0]}/cmdline").read_text(encoding="utf-8")
+    # An ended process that nobody has waited for yet keeps its number, but no command line.
+    command = Path(f"/proc/{children[0]}/cmdline")
+    wait_until(lambda: not command.exists() or command.read_bytes() == b"", "the end of ffmpeg")

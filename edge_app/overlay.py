@@ -186,8 +186,9 @@ def _blocks(page: _Page, state: OverlayState, now_s: float) -> list[_Block]:
     if state.question and state.answer:
         blocks.append(_Block(readable(state.question), page.type(26, BLUE), 2))
         sure = _percent(state.answer_confidence)
-        if state.p_yes is not None and state.answer.strip().lower() in {"yes", "no"}:
-            sure = f"{_percent(state.p_yes)} yes"
+        said = state.answer.strip().lower()
+        if state.p_yes is not None and said in {"yes", "no"}:
+            sure = f"{_percent(state.p_yes if said == 'yes' else 1 - state.p_yes)} {said}"
         blocks.append(_Block(readable(state.answer), page.type(36, WHITE, 500), 1, sure, note))
     return blocks
 

@@ -40,7 +40,7 @@ class OverlayState:
     answer_confidence: float | None = None
     """0..1."""
     p_yes: float | None = None
-    """0..1; shown in place of the confidence where the answer is yes or no."""
+    """0..1; where the answer is yes or no, its share is shown in place of the confidence."""
     notice: str | None = None
     """A sentence that a person should read: "The GPU failed its self-check; the CPU works instead." """
 

@@ -17,6 +17,7 @@ from edge_app.errors import EdgeAppError
 
 NODE = "demo"
 CAMERA = "scene"
+SCENE = "scene:seed=33"  # begins with three objects of different shapes and colours
 STOP_S = 8.0  # the service says farewell to the broker within 5 s
 LOG_TAIL_LINES = 8
 
@@ -57,7 +58,7 @@ def write_config(folder: Path, broker: Broker, bundle: Path) -> Path:
         "[mqtt]": {"host": LOOPBACK, "port": broker.port, "protocol": broker.protocol},
         "[model]": {"bundles": [str(bundle)]},
         "[caption]": {"interval_s": 1},
-        "[[camera]]": {"name": CAMERA, "source": "scene:seed=3", "width_px": 480, "height_px": 480, "fps": 10},
+        "[[camera]]": {"name": CAMERA, "source": SCENE, "width_px": 480, "height_px": 480, "fps": 10},
         "[display]": {"backend": "file", "path": str(overlay_path(folder))},
     }
     lines: list[str] = []

@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a hub id such as Salesforce/blip-vqa-base")
     p.add_argument("out", metavar="OUT", type=Path, help="the bundle's folder; it is made")
     p.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8")
+    p.add_argument("--name", help="name of the bundle in every result; default: the folder's")
     p.add_argument("--calibration", metavar="DIR", type=Path, help="pictures (and questions.txt); needed for int8")
     p.add_argument("--calibration-limit", metavar="N", type=int, default=64, help="pictures used at most; default: 64")
     p.add_argument(
@@ -56,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     quiet_transformers()
     options = Options(
         precision=arguments.precision,
+        name=arguments.name,
         tasks=tuple(dict.fromkeys(arguments.task)) if arguments.task else None,
         caption_prompt=arguments.caption_prompt,
         question_start=arguments.question_start,

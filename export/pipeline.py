@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Options:
     """What the command line asks of an export; see `python -m export --help`."""
 
     precision: Precision
+    name: str | None = None
     tasks: tuple[Task, ...] | None = None
     caption_prompt: str | None = None
     question_start: int | None = None
@@ -87,7 +89,14 @@ def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Cal
             models = {
                 role: to_openvino(source) for role, source in tqdm(sources.items(), desc="converting", unit="graph")
             }
-        manifest = _manifest(checkpoint, options, tasks, tokens, name=out.name, tokenizer=work / TOKENIZER_NAME)
+        manifest = _manifest(
+            checkpoint,
+            options,
+            tasks,
+            tokens,
+            name=_name(options.name or out.resolve().name),
+            tokenizer=work / TOKENIZER_NAME,
+        )
         if options.precision == "int8" and calibration is not None:
             with _Timed(seconds, "quantise"):
                 codec = TextCodec(Bundle(work, manifest, ""))
@@ -120,6 +129,11 @@ class _Timed:
 
     def __exit__(self, *_: object) -> None:
         self._table[self._name] = time.monotonic() - self._started
+
+
+def _name(wanted: str) -> str:
+    """`wanted` with what a bundle's name must not hold (it stands in logs and messages) replaced by "-"."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", wanted)[:64].lstrip("-.") or "bundle"
 
 
 def _tasks(checkpoint: Checkpoint, options: Options) -> tuple[Task, ...]:

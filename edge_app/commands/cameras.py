@@ -11,7 +11,7 @@ from edge_app.camera.devices import Device, list_devices
 NONE_FOUND = (
     "No V4L2 camera is connected: there is no capture device at /dev/video*. Plug one in and look again. A camera of "
     'the network needs no device (source = "rtsp://..."), a drawn one neither (source = "scene:"); a MIPI camera needs '
-    "its bridge first, see docs/board.md."
+    "a v4l2loopback bridge first."
 )
 
 

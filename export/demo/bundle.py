@@ -18,6 +18,7 @@ from export.__main__ import main as export
 
 CALIBRATION_SCENES = 128
 CALIBRATION_SEED = 77  # training draws from seed 1 on, evaluation from 20,000
+NAME = "edge-app-demo"
 PICTURE_PX = 480  # as the demo camera shows them
 MAX_NEW_TOKENS = 32  # three objects and their relations
 
@@ -43,7 +44,15 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="demo-calibration-") as folder:
         draw_calibration(Path(folder))
         command = [arguments.checkpoint, arguments.out, "--precision", arguments.precision, "--calibration", folder]
-        command += ["--calibration-limit", str(CALIBRATION_SCENES), "--max-new-tokens", str(MAX_NEW_TOKENS), "--force"]
+        command += [
+            "--name",
+            NAME,
+            "--calibration-limit",
+            str(CALIBRATION_SCENES),
+            "--max-new-tokens",
+            str(MAX_NEW_TOKENS),
+            "--force",
+        ]
         return export(command)
 
 

@@ -145,9 +145,9 @@ def test_an_export_killed_half_way_leaves_the_old_bundle(
 def test_force_replaces_a_bundle_in_one_step(
     tmp_path: Path, small_bundle: Callable[..., Path], small_checkpoint: Callable[[str], Path]
 ) -> None:
-    """With --force the new bundle takes the old one's place, and only it is there."""
-    out = Path(shutil.copytree(small_bundle("caption"), tmp_path / "bundle"))
+    """With --force the new bundle takes the old one's place, and only it is there; a name is made fit for logs."""
+    out = Path(shutil.copytree(small_bundle("caption"), tmp_path / "my bundle, new"))
     assert main([str(small_checkpoint("vqa")), str(out), "--precision", "fp32", "--task", "vqa", "--force"]) == 0
     assert open_bundle(out).manifest.tasks == ("vqa",)
-    assert left_behind(tmp_path) == ["bundle"]
-    assert json.loads((out / "manifest.json").read_text(encoding="utf-8"))["name"] == "bundle"
+    assert left_behind(tmp_path) == ["my bundle, new"]
+    assert open_bundle(out).manifest.name == "my-bundle--new"

@@ -20,7 +20,7 @@ LEAST_VERSIONS: dict[str, tuple[int, ...]] = {
     "opencv-python": (5, 0),
     "numpy": (2, 0),
     "tokenizers": (0, 22),
-    "paho-mqtt": (2, 1),
+    "paho-mqtt": (2, 2),
     "pydantic": (2, 10),
     "Pillow": (11,),
 }

@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING
 
-from edge_app.camera.jpeg import JpegDecoder
+from edge_app.camera.jpeg import decode_jpeg
 from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
 from edge_app.settings import without_credentials
@@ -39,7 +39,6 @@ class MjpegSource:
         self._boundary = (response.headers.get_boundary() or "").encode().strip(b"-")
         self._after_boundary = False
         self._pace = Pace(fps)
-        self._decoder = JpegDecoder()
         self.description = f"{self._name}: MJPEG over HTTP, at most {fps:g} fps are used"
 
     def read(self) -> Picture | None:
@@ -52,7 +51,7 @@ class MjpegSource:
             except (OSError, http.client.HTTPException) as error:
                 raise CameraError(f"The stream {self._name} broke off ({error}); it is reopened.") from error
             if self._pace.takes(time.monotonic()):
-                return self._decoder.decode(data)
+                return decode_jpeg(data)
 
     def close(self) -> None:
         """Disconnect."""

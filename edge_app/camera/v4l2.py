@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from edge_app.camera import Picture
-from edge_app.camera.jpeg import JpegDecoder
+from edge_app.camera.jpeg import decode_jpeg
 from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
 
@@ -56,9 +56,7 @@ class V4l2Source:
         for key, value in asked.items():
             self._capture.set(key, value)
         fourcc = fourcc_name(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
-        self._decoder = None
-        if fourcc == WANTED_FOURCC and self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0):
-            self._decoder = JpegDecoder()
+        self._gives_jpeg = fourcc == WANTED_FOURCC and bool(self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
         self._pace = Pace(fps)  # a camera may know no slower rate than its own
         got = _format(
             fourcc,
@@ -82,8 +80,8 @@ class V4l2Source:
         ok, image = self._capture.retrieve()
         if not ok or image is None or image.size == 0:
             return None
-        if self._decoder is not None:
-            return self._decoder.decode(image.tobytes())
+        if self._gives_jpeg:
+            return decode_jpeg(image.tobytes())
         return np.asarray(image, np.uint8)
 
     def close(self) -> None:

@@ -1,0 +1,203 @@
+/* A V4L2 camera that is not there: loaded with LD_PRELOAD into a program that captures, it answers for the device.
+ *
+ * FAKE_V4L2_DEVICES  how the paths of devices begin (".../dev/video"); each is an ordinary file, and to remove it
+ *                   unplugs the camera
+ * FAKE_V4L2_JPEG    the picture that it shows, for ever, 25 times a second
+ * FAKE_V4L2_MODE    a file whose first letter says what the camera does: p(lay), s(tall), t(runcated JPEG), or
+ *                   m(etadata), a node without pictures
+ *
+ * It knows one format, MJPG at 320x240 and 25 fps, whatever it is asked for. The descriptor is a timerfd, so that
+ * select() and poll() wait for the next frame as with a real driver.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/videodev2.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define WIDTH 320
+#define HEIGHT 240
+#define FRAME_NS 40000000L
+#define BUFFERS 4
+#define BUFFER_BYTES (1 << 20)
+
+static int fake_fd = -1;      /* one device is open at a time */
+static char fake_path[4096];
+static unsigned char *memory; /* of all buffers */
+static int queue[BUFFERS], queued;
+
+static int is_fake(const char *path) {
+    const char *prefix = getenv("FAKE_V4L2_DEVICES");
+    return prefix && path && strncmp(path, prefix, strlen(prefix)) == 0 && access(path, F_OK) == 0;
+}
+
+static char mode(void) {
+    char letter = 'p';
+    FILE *file = fopen(getenv("FAKE_V4L2_MODE"), "r");
+    if (file) {
+        letter = (char)fgetc(file);
+        fclose(file);
+    }
+    return letter;
+}
+
+static void run_timer(int on) {
+    struct itimerspec times = {{0, on ? FRAME_NS : 0}, {0, on ? FRAME_NS : 0}};
+    timerfd_settime(fake_fd, 0, &times, NULL);
+}
+
+static uint32_t fill(unsigned char *buffer) {
+    FILE *file = fopen(getenv("FAKE_V4L2_JPEG"), "rb");
+    uint32_t size = file ? (uint32_t)fread(buffer, 1, BUFFER_BYTES, file) : 0;
+    if (file) fclose(file);
+    return mode() == 't' ? size / 2 : size;
+}
+
+static int open_fake(const char *path) {
+    if (fake_fd >= 0) { errno = EBUSY; return -1; }
+    snprintf(fake_path, sizeof fake_path, "%s", path);
+    fake_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (!memory) memory = mmap(NULL, BUFFERS * BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    queued = 0;
+    return fake_fd;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+#define OPEN_LIKE(name)                                                          \
+    int name(const char *path, int flags, ...) {                                 \
+        va_list rest;                                                            \
+        va_start(rest, flags);                                                   \
+        mode_t bits = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(rest, mode_t) : 0; \
+        va_end(rest);                                                            \
+        return is_fake(path) ? open_fake(path) : REAL(name)(path, flags, bits);      \
+    }
+OPEN_LIKE(open)
+OPEN_LIKE(open64)
+
+int close(int fd) {
+    if (fd == fake_fd && fd >= 0) fake_fd = -1;
+    return REAL(close)(fd);
+}
+
+#define MMAP_LIKE(name, offset_type)                                                            \
+    void *name(void *address, size_t length, int protection, int flags, int fd, offset_type at) { \
+        if (fd >= 0 && fd == fake_fd) return memory + at;                                       \
+        return REAL(name)(address, length, protection, flags, fd, at);                          \
+    }
+MMAP_LIKE(mmap, off_t)
+MMAP_LIKE(mmap64, off64_t)
+
+int munmap(void *address, size_t length) {
+    unsigned char *place = address;
+    if (memory && place >= memory && place < memory + BUFFERS * BUFFER_BYTES) return 0;
+    return REAL(munmap)(address, length);
+}
+
+static int no(int error) { errno = error; return -1; }
+
+static int answer(unsigned long request, void *argument) {
+    if (access(fake_path, F_OK) != 0) return no(ENODEV);
+    switch (request) {
+    case VIDIOC_QUERYCAP: {
+        struct v4l2_capability *told = argument;
+        memset(told, 0, sizeof *told);
+        strcpy((char *)told->driver, "fake");
+        strcpy((char *)told->card, "Fake Camera");
+        strcpy((char *)told->bus_info, "platform:fake");
+        told->device_caps = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
+        if (mode() == 'm') told->device_caps = V4L2_CAP_META_CAPTURE | V4L2_CAP_STREAMING;
+        told->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING | V4L2_CAP_DEVICE_CAPS;
+        return 0;
+    }
+    case VIDIOC_ENUM_FMT: {
+        struct v4l2_fmtdesc *told = argument;
+        if (told->index > 0 || told->type != V4L2_BUF_TYPE_VIDEO_CAPTURE) return no(EINVAL);
+        strcpy((char *)told->description, "Motion-JPEG");
+        told->pixelformat = V4L2_PIX_FMT_MJPEG;
+        return 0;
+    }
+    case VIDIOC_ENUM_FRAMESIZES: {
+        struct v4l2_frmsizeenum *told = argument;
+        if (told->index > 0 || told->pixel_format != V4L2_PIX_FMT_MJPEG) return no(EINVAL);
+        told->type = V4L2_FRMSIZE_TYPE_DISCRETE;
+        told->discrete.width = WIDTH;
+        told->discrete.height = HEIGHT;
+        return 0;
+    }
+    case VIDIOC_G_FMT:
+    case VIDIOC_S_FMT:
+    case VIDIOC_TRY_FMT: {
+        struct v4l2_format *told = argument;
+        if (told->type != V4L2_BUF_TYPE_VIDEO_CAPTURE) return no(EINVAL);
+        told->fmt.pix.width = WIDTH;
+        told->fmt.pix.height = HEIGHT;
+        told->fmt.pix.pixelformat = V4L2_PIX_FMT_MJPEG;
+        told->fmt.pix.field = V4L2_FIELD_NONE;
+        told->fmt.pix.bytesperline = 0;
+        told->fmt.pix.sizeimage = BUFFER_BYTES;
+        return 0;
+    }
+    case VIDIOC_G_PARM:
+    case VIDIOC_S_PARM: {
+        struct v4l2_streamparm *told = argument;
+        told->parm.capture.capability = V4L2_CAP_TIMEPERFRAME;
+        told->parm.capture.timeperframe.numerator = 1;
+        told->parm.capture.timeperframe.denominator = 25;
+        return 0;
+    }
+    case VIDIOC_REQBUFS: {
+        struct v4l2_requestbuffers *asked = argument;
+        if (asked->count > BUFFERS) asked->count = BUFFERS;
+        return 0;
+    }
+    case VIDIOC_QUERYBUF: {
+        struct v4l2_buffer *buffer = argument;
+        buffer->length = BUFFER_BYTES;
+        buffer->m.offset = buffer->index * BUFFER_BYTES;
+        return 0;
+    }
+    case VIDIOC_QBUF:
+        if (queued < BUFFERS) queue[queued++] = (int)((struct v4l2_buffer *)argument)->index;
+        return 0;
+    case VIDIOC_DQBUF: {
+        struct v4l2_buffer *buffer = argument;
+        uint64_t expirations;
+        if (mode() == 's') run_timer(0);
+        if (queued == 0 || read(fake_fd, &expirations, sizeof expirations) < 0 || mode() == 's') return no(EAGAIN);
+        buffer->index = (uint32_t)queue[0];
+        memmove(queue, queue + 1, sizeof queue - sizeof queue[0]);
+        queued--;
+        buffer->length = BUFFER_BYTES;
+        buffer->bytesused = fill(memory + buffer->index * BUFFER_BYTES);
+        buffer->flags = 0;
+        return 0;
+    }
+    case VIDIOC_STREAMON:
+        run_timer(mode() != 's');
+        return 0;
+    case VIDIOC_STREAMOFF:
+        run_timer(0);
+        queued = 0;
+        return 0;
+    default:
+        return no(EINVAL);
+    }
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+    va_list rest;
+    va_start(rest, request);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    if (fd >= 0 && fd == fake_fd) return answer(request & 0xffffffffUL, argument);
+    return REAL(ioctl)(fd, request, argument);
+}

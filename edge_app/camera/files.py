@@ -62,12 +62,15 @@ def _size_by_header(path: Path, content: bytes) -> tuple[int, int]:
 
 def open_files(name: str, *, fps: int) -> FrameSource:
     """A video, a picture or a folder of pictures, shown over and over; CameraError when there is nothing to show."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return PictureSource(path, sorted(file for file in path.iterdir() if _is_picture(file)), fps=fps)
-    if not path.is_file():
+    try:
+        path = Path(name).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+        pictures = sorted(file for file in path.iterdir() if _is_picture(file)) if is_folder else [path]
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~name of an unknown user
+        raise CameraError(f"{name} cannot be looked at ({error}); check the camera's source.") from error
+    if not (is_folder or is_file):
         raise CameraError(f"There is no file or folder {path}; check the camera's source.")
-    return PictureSource(path, [path], fps=fps) if _is_picture(path) else VideoSource(path)
+    return PictureSource(path, pictures, fps=fps) if is_folder or _is_picture(path) else VideoSource(path)
 
 
 def _is_picture(path: Path) -> bool:
@@ -78,27 +81,34 @@ class PictureSource:
     """Pictures in turn, over and over; one that cannot be read is left out and told once."""
 
     def __init__(self, origin: Path, paths: list[Path], *, fps: int) -> None:
+        if not paths:
+            raise CameraError(f"The folder {origin} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}).")
         self._origin = origin
-        self._bad: set[Path] = set()
+        self._bad: dict[Path, str] = {}  # why each was left out
         self._count = len(paths)
         self._turn = cycle(paths)
         self.period_s = 1 / fps
         self.description = f"{origin}: {len(paths)} pictures at {fps} fps"
-        if not paths:
-            raise CameraError(f"The folder {origin} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}).")
 
     def read(self) -> Picture:
         """The next readable picture; CameraError when there is none."""
-        for path in self._turn:
-            if path not in self._bad:
-                try:
-                    return load_image(path)
-                except BadRequestError as error:
-                    log.warning("picture left out: %s", error)
-                    self._bad.add(path)
-            if len(self._bad) == self._count:
-                break
-        raise CameraError(f"No picture of {self._origin} can be read; the log names each.")
+        left_out: list[str] = []
+        while len(self._bad) < self._count:
+            path = next(self._turn)
+            if path in self._bad:
+                continue
+            try:
+                image = load_image(path)
+            except BadRequestError as error:
+                self._bad[path] = str(error)
+                left_out.append(str(error))
+                continue
+            for problem in left_out:
+                log.warning("picture left out: %s", problem)
+            return image
+        # The reason goes into the error and not into the log: the source is opened again and again.
+        first = next(iter(self._bad.values()))
+        raise CameraError(f"None of the {self._count} pictures of {self._origin} can be read, for example: {first}")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -13,6 +13,7 @@ from edge_app.settings import CameraConfig, without_credentials
 WORKER_MODULE = "edge_app.camera.worker"
 OFFLINE_AFTER_S = 4.0  # a stall is to be seen within 5 s
 START_GRACE_S = 20.0  # until the first heart-beat: OpenCV takes seconds to import on a small board
+BLINDNESS = {"ok": "", "black": "its picture has been black for a minute", "frozen": "its picture does not change"}
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ class CameraSupervisor:
     def __init__(self, config: CameraConfig, *, log_level: str = "INFO") -> None:
         self.buffer = FrameBuffer.create(config.name)
         self.online = False
-        self.reason = "starting"  # why it is offline, for people
+        self._failure = "starting"  # why it is offline
+        self._blindness = ""  # why its frames are of no use
         self._config = config
         self._detail = ""
         self._child = Child(
@@ -43,6 +45,11 @@ class CameraSupervisor:
         )
         self._started_s = 0.0
         self._running = False  # started, and its end not told yet
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with the camera, as part of a sentence; "" when all is well."""
+        return self._failure or self._blindness
 
     @property
     def frame_age_s(self) -> float | None:
@@ -74,9 +81,10 @@ class CameraSupervisor:
             if self._child.restart_if_due():
                 self._started_s = now_s
                 self._running = True
+                self._blindness = ""
         elif self._hangs(now_s):
             self._running = False
-            self.reason = f"its process did not move for {self._config.stall_s:g} s and was replaced"
+            self._failure = f"its process did not move for {self._config.stall_s:g} s and was replaced"
             log.warning("camera hangs camera=%s stall_s=%g action=kill", self._config.name, self._config.stall_s)
             self._child.kill()
         self._judge()
@@ -100,25 +108,29 @@ class CameraSupervisor:
             return
         self.online = online
         if online:
-            self.reason = ""
+            self._failure = ""
             self._child.backoff.reset()
             log.info("camera online camera=%s detail=%r", self._config.name, self._detail)
         else:
-            self.reason = self.reason or f"no frame for {OFFLINE_AFTER_S:g} s"
-            log.warning("camera offline camera=%s reason=%r", self._config.name, self.reason)
+            self._failure = self._failure or f"no frame for {OFFLINE_AFTER_S:g} s"
+            log.warning("camera offline camera=%s reason=%r", self._config.name, self._failure)
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "opened":
             self._detail = str(event["detail"])
-            self.reason = ""
+            self._failure = ""
         elif event["event"] == "failed":
-            self.reason = str(event["reason"])
+            self._failure = str(event["reason"])
             if not self.online:  # one that recovers before it counts as offline is no news
-                log.warning("camera failed camera=%s reason=%r", self._config.name, self.reason)
+                log.warning("camera failed camera=%s reason=%r", self._config.name, self._failure)
+
+        elif event["event"] == "content":
+            self._blindness = BLINDNESS[event["content"]]
+            log.warning("camera content camera=%s content=%s", self._config.name, event["content"])
 
     def _note_end(self) -> None:
         """Tell, once, that the process has ended by itself."""
         if self._running:
             self._running = False
-            self.reason = f"its process {self._child.exit_reason} and is started again"
-            log.warning("camera process ended camera=%s reason=%r", self._config.name, self.reason)
+            self._failure = f"its process {self._child.exit_reason} and is started again"
+            log.warning("camera process ended camera=%s reason=%r", self._config.name, self._failure)

@@ -12,7 +12,8 @@ import os
 import sys
 import time
 
-from edge_app.camera import FrameSource, open_source
+from edge_app.camera import FrameSource, Picture, open_source
+from edge_app.camera.content import AFTER_S, Content, ContentJudge
 from edge_app.child import Backoff, ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
@@ -21,7 +22,8 @@ from edge_app.settings import CameraConfig
 
 MAX_DAMAGED = 25  # frames in a row that cannot be decoded before the source is opened anew
 WAIT_STEP_S = 0.2  # how often a wait looks whether the parent is still there
-OPEN_ALLOWANCE_S = 6.0  # a stream may take 5 s to open or to fail; no heart-beat can be given meanwhile
+OPEN_ALLOWANCE_S = 15.0  # RTSP may take 5 s each to connect, to open, to find video; no heart-beat meanwhile
+THAW_EVERY_S = 300.0  # a frozen camera is opened anew at most so often: it may well be frozen after it, too
 STEADY_S = 5.0  # a source that has given frames for so long is well again
 
 # OpenCV and FFmpeg read these from the environment, OpenCV when it is imported.
@@ -40,12 +42,17 @@ log = logging.getLogger(__name__)
 class CameraWorker:
     """Reads one camera until the parent goes away."""
 
-    def __init__(self, link: ParentLink, config: CameraConfig, frames: FrameBuffer) -> None:
+    def __init__(
+        self, link: ParentLink, config: CameraConfig, frames: FrameBuffer, content_after_s: float = AFTER_S
+    ) -> None:
         self._link = link
         self._config = config
         self._frames = frames
         self._backoff = Backoff(0.5, 3.0)  # a camera that returns is to be seen within 5 s, opening included
         self._last_reason = ""
+        self._judge = ContentJudge(content_after_s)
+        self._content: Content = "ok"
+        self._thaw_at_s = 0.0
 
     def run(self) -> None:
         """Open, read until it fails, wait, open again; return when the parent has closed the link."""
@@ -86,8 +93,20 @@ class CameraWorker:
             elif captured_s - opened_s > STEADY_S:
                 # Not at the first frame: a source that gives one and fails would be opened twice a second for ever.
                 self._backoff.reset()
+            if source.period_s == 0:  # live: a still picture or a drawn scene may stand still as long as it likes
+                self._look_at(image, captured_s)
             due_s = max(due_s + source.period_s, time.monotonic() - source.period_s)
             self._wait_until(due_s)
+
+    def _look_at(self, image: Picture, now_s: float) -> None:
+        """Tell the parent when the camera turns blind or sees again; CameraError to wake a frozen one up."""
+        content = self._judge.judge(image, now_s)
+        if content != self._content:
+            self._content = content
+            self._link.send({"event": "content", "content": content})
+        if content == "frozen" and now_s >= self._thaw_at_s:
+            self._thaw_at_s = now_s + THAW_EVERY_S
+            raise CameraError(f"The picture of the camera {self._config.name} is frozen; the camera is opened again.")
 
     def _failed(self, error: CameraError) -> None:
         """Tell the parent, once a reason, and wait."""
@@ -112,6 +131,9 @@ def main(argv: list[str]) -> int:
     set_up_logging(link.hello.get("log_level", "INFO"))
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    import cv2
+
+    cv2.setNumThreads(1)  # the other cores are the model's
     config = CameraConfig.model_validate(link.hello["camera"])
     CameraWorker(link, config, FrameBuffer.attach(link.hello["frames_fd"])).run()
     return 0

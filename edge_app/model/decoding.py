@@ -174,7 +174,9 @@ def _can_improve(
     return bool(running[0].score / float(length) ** options.length_penalty > finished[-1].score)
 
 
-def rank(decoder: Decoder, start: int, choices: Sequence[Sequence[int]], *, pad: int) -> NDArray[np.float64]:
+def rank(
+    decoder: Decoder, start: int, choices: Sequence[Sequence[int]], *, pad: int
+) -> tuple[NDArray[np.float64], Logits]:
     """Score given answers as BLIP does (Li et al. 2022; blip_vqa.py, rank_answer), all in one decoder pass.
 
     Args:
@@ -184,8 +186,9 @@ def rank(decoder: Decoder, start: int, choices: Sequence[Sequence[int]], *, pad:
         pad: fills the shorter ones.
 
     Returns:
-        [len(choices)]: minus the label-smoothed cross-entropy summed over the tokens of an answer, not normalised by
-        length; the largest wins.
+        scores [len(choices)]: minus the label-smoothed cross-entropy summed over the tokens of an answer, not
+            normalised by length; the largest wins.
+        first_logits [V]: raw logits of the first token, which are the same for all choices.
     """
     width = max(len(choice) for choice in choices)
     targets = np.full((len(choices), width), pad, np.int64)
@@ -194,11 +197,12 @@ def rank(decoder: Decoder, start: int, choices: Sequence[Sequence[int]], *, pad:
         targets[row, : len(choice)] = choice
         counted[row, : len(choice)] = True
     tokens = np.concatenate([np.full((len(choices), 1), start, np.int64), targets[:, :-1]], axis=1)
-    plain = _log_softmax(decoder.forward(tokens))  # [C, width, V]
+    logits = decoder.forward(tokens)  # [C, width, V]
+    plain = _log_softmax(logits)
     chosen = np.take_along_axis(plain, targets[..., None], axis=-1)[..., 0]  # [C, width]
     smoothed = (1 - RANK_SMOOTHING) * chosen + RANK_SMOOTHING * plain.mean(axis=-1)
     scores: NDArray[np.float64] = np.where(counted, smoothed, 0).sum(axis=1, dtype=np.float64)
-    return scores
+    return scores, logits[0, 0].copy()
 
 
 def _penalise(scores: Logits, sequences: Sequence[Sequence[int]], options: Generation, step: int, end: int) -> Logits:

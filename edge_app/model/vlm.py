@@ -24,12 +24,10 @@ from edge_app.model.device import Compiler, Graph
 from edge_app.model.image import to_pixels
 from edge_app.model.kv_cache import MASKED, KvCache, memory_names
 from edge_app.model.manifest import ROLES_OF_TASK, Generation, Role
+from edge_app.model.region import Region, image_mask
 from edge_app.model.text import TextCodec
 
 MAX_CHOICES = 128  # BLIP re-ranks its 128 best answers in full
-
-# A rectangle (left, top, right, bottom) in fractions 0..1 of the frame.
-Region = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,8 @@ class VisionLanguageModel:
         memory = self._memory("caption_memory", encoding)
         decoded = self._decode(memory, self._image_mask(region), prompt_ids, options)
         words = decoded.token_ids[len(prompt_ids) :]
-        return self._text(decoded, words, encoding, started, question_ms=0.0)
+        timing = _timing(encoding, question_ms=0.0, spent_ms=(time.perf_counter() - started) * 1000)
+        return Text(self.codec.decode(words), decoded.token_ids, decoded.confidence, None, None, len(words), timing)
 
     def answer(
         self,
@@ -163,14 +162,16 @@ class VisionLanguageModel:
         started = time.perf_counter()
         memory, mask = self._ask(encoding, [question_ids], region)
         asked_ms = (time.perf_counter() - started) * 1000
-        start = [self.manifest.tokens.start]
-        decoded = self._decode(memory, mask, start, options if choices is None else _first_token(options))
-        if choices is not None:
-            decoded, share = self._rank(memory, mask, choice_ids, decoded)
-            text = self._text(decoded, decoded.token_ids[1:], encoding, started, question_ms=asked_ms, yes_no=True)
-            best = next(c for c, ids in zip(choices, choice_ids, strict=True) if decoded.token_ids[1:] == tuple(ids))
-            return Text(**{**vars(text), "text": best, "confidence": share})
-        return self._text(decoded, decoded.token_ids[1:], encoding, started, question_ms=asked_ms, yes_no=True)
+        if choices is None:
+            decoded = self._decode(memory, mask, [self.manifest.tokens.start], options)
+            text = self.codec.decode(decoded.token_ids[1:])
+        else:
+            best, decoded = self._rank(memory, mask, choice_ids)
+            text = choices[best]
+        timing = _timing(encoding, question_ms=asked_ms, spent_ms=(time.perf_counter() - started) * 1000)
+        p_yes, mass = self._yes_no(decoded)
+        new_tokens = len(decoded.token_ids) - 1
+        return Text(text, decoded.token_ids, decoded.confidence, p_yes, mass, new_tokens, timing)
 
     def check(
         self, task: str, pixels: NDArray[np.float32], question: str | None, token_ids: Sequence[int]
@@ -228,16 +229,16 @@ class VisionLanguageModel:
         return decode(self._decoder, prompts, options, end=tokens.end, pad=tokens.pad)[0]
 
     def _rank(
-        self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], choices: Sequence[Sequence[int]], first: Decoded
-    ) -> tuple[Decoded, float]:
-        """The best choice as a Decoded, and its share of the probability of all choices."""
+        self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], choices: Sequence[Sequence[int]]
+    ) -> tuple[int, Decoded]:
+        """Index of the best choice, and it as if decoded; its only probability is its share among the choices."""
         self._decoder.begin(self._cache(memory, mask, batch=len(choices), capacity=max(map(len, choices))))
         tokens = self.manifest.tokens
-        scores = rank(self._decoder, tokens.start, choices, pad=tokens.pad)
+        scores, first_logits = rank(self._decoder, tokens.start, choices, pad=tokens.pad)
         shares = np.exp(scores - scores.max())
         best = int(scores.argmax())
-        winner = Decoded((tokens.start, *choices[best]), first.probabilities, first.first_logits)
-        return winner, float(shares[best] / shares.sum())
+        share = float(shares[best] / shares.sum())
+        return best, Decoded((tokens.start, *choices[best]), (share,), first_logits)
 
     def _cache(self, memory: dict[str, Any], mask: NDArray[np.float32], *, batch: int, capacity: int) -> KvCache:
         text = self.manifest.text
@@ -259,43 +260,7 @@ class VisionLanguageModel:
         return [self.codec.answer_ids(choice) for choice in choices]
 
     def _image_mask(self, region: Region | None) -> NDArray[np.float32]:
-        """Additive mask [1, 1, 1, N] over the image positions: 0 inside the region and for the class token."""
-        if region is None:
-            return self._everywhere
-        left, top, right, bottom = region
-        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise BadRequestError(f"The region {list(region)} is not left < right and top < bottom within 0..1.")
-        spec = self.manifest.image
-        rows = (np.arange(spec.patch_rows)[:, None] + np.array([0, 1])) / spec.patch_rows  # [rows, (from, to)]
-        columns = (np.arange(spec.patch_columns)[:, None] + np.array([0, 1])) / spec.patch_columns
-        row_in = (rows[:, 1] > top) & (rows[:, 0] < bottom)  # the patch overlaps the region
-        column_in = (columns[:, 1] > left) & (columns[:, 0] < right)
-        inside = np.concatenate([np.ones(spec.prefix_positions, bool), np.outer(row_in, column_in).ravel()])
-        return np.where(inside, np.float32(0), MASKED).reshape(1, 1, 1, -1)
-
-    def _text(
-        self,
-        decoded: Decoded,
-        words: Sequence[int],
-        encoding: Encoding,
-        started: float,
-        *,
-        question_ms: float,
-        yes_no: bool = False,
-    ) -> Text:
-        spent_ms = (time.perf_counter() - started) * 1000
-        timing = {**encoding.timing_ms, "question": question_ms, "decode": spent_ms - question_ms}
-        timing["total"] = sum(timing.values())
-        p_yes, mass = self._yes_no(decoded) if yes_no else (None, None)
-        return Text(
-            self.codec.decode(words),
-            decoded.token_ids,
-            decoded.confidence,
-            p_yes,
-            mass,
-            len(decoded.probabilities),
-            {stage: round(value, 3) for stage, value in timing.items()},
-        )
+        return self._everywhere if region is None else image_mask(region, self.manifest.image)
 
     def _yes_no(self, decoded: Decoded) -> tuple[float | None, float | None]:
         """Normalised P(yes) and P(yes) + P(no) at the first answer token, from the raw logits."""
@@ -310,6 +275,8 @@ class VisionLanguageModel:
         return float(p_yes / (p_yes + p_no)), float(p_yes + p_no)
 
 
-def _first_token(options: Generation) -> Generation:
-    """Options for one greedy token: enough to read P(yes) before choices are ranked."""
-    return options.model_copy(update={"beams": 1, "max_new_tokens": 1, "min_new_tokens": 0})
+def _timing(encoding: Encoding, *, question_ms: float, spent_ms: float) -> dict[str, float]:
+    """All stages in ms; `spent_ms` is question and decode together."""
+    timing = {**encoding.timing_ms, "question": question_ms, "decode": spent_ms - question_ms}
+    timing["total"] = sum(timing.values())
+    return {stage: round(value, 3) for stage, value in timing.items()}

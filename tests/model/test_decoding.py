@@ -88,10 +88,11 @@ def test_repetition_penalty_divides_positive_and_multiplies_negative_logits() ->
 
 def test_rank_sums_smoothed_log_probabilities() -> None:
     """Each token scores 0.9 ln p + 0.1 mean(ln p of the vocabulary); padding counts nothing."""
-    scores = rank(chain(), START, [[B, END], [A, A, END]], pad=PAD)
+    scores, first_logits = rank(chain(), START, [[B, END], [A, A, END]], pad=PAD)
 
     def token(last: int, target: int) -> float:
         return float((1 - RANK_SMOOTHING) * np.log(CHAIN[last, target]) + RANK_SMOOTHING * np.log(CHAIN[last]).mean())
 
     by_hand = [token(START, B) + token(B, END), token(START, A) + token(A, A) + token(A, END)]
     np.testing.assert_allclose(scores, by_hand, rtol=1e-4)
+    assert first_logits.argmax() == A

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edge_app.errors import BadRequestError
 from edge_app.model.bundle import open_bundle
 from edge_app.model.manifest import Generation
-from edge_app.model.vlm import Region, VisionLanguageModel
+from edge_app.model.region import Region, image_mask
+from edge_app.model.vlm import VisionLanguageModel
 
 Picture = NDArray[np.uint8]
 
@@ -35,7 +36,7 @@ def test_a_masked_position_is_as_if_it_were_not_there(model: VisionLanguageModel
     region: Region = (0.25, 0.0, 0.75, 0.5)
     encoding = model.encode(photos[0])
     before = model.caption(encoding, region=region)
-    masked = model._image_mask(region)[0, 0, 0] < 0
+    masked = image_mask(region, model.manifest.image)[0, 0, 0] < 0
     assert 0 < masked.sum() < masked.size
     rng = np.random.default_rng(1)
     for tensor in model._memory("caption_memory", encoding).values():
@@ -55,7 +56,7 @@ def test_a_region_covers_the_patches_it_touches(
     model: VisionLanguageModel, region: Region, patches: list[tuple[int, int]]
 ) -> None:
     """Patch (row, column) of the 8 x 8 grid is image position 1 + 8 row + column; 0, the class token, is kept."""
-    visible = np.flatnonzero(model._image_mask(region)[0, 0, 0] == 0).tolist()
+    visible = np.flatnonzero(image_mask(region, model.manifest.image)[0, 0, 0] == 0).tolist()
     assert visible == [0, *(1 + 8 * row + column for row, column in patches)]
 
 

@@ -50,16 +50,16 @@ def reference_ids(
     *,
     prompt_ids: Sequence[int] = (),
     question_ids: Sequence[int] = (),
-) -> list[int]:
-    """Token ids transformers generates for one picture, cut after the end token.
+) -> list[list[int]]:
+    """Token ids transformers generates for each picture of a batch, cut after the end token.
 
     Args:
         checkpoint: the loaded checkpoint.
         task: caption or vqa.
-        pixels: [1, 3, H, W].
+        pixels: [B, 3, H, W].
         options: decoding options.
-        prompt_ids: for captions, the start token and the prompt's words.
-        question_ids: for vqa.
+        prompt_ids: for captions, the start token and the prompt's words; the same for all.
+        question_ids: for vqa; the same for all.
     """
     model = checkpoint.model
     text = model.config.text_config
@@ -75,19 +75,19 @@ def reference_ids(
     values = torch.from_numpy(pixels)
     with torch.no_grad():
         if task == "vqa":
-            tokens = torch.tensor([list(question_ids)])
-            ids = model.generate(pixel_values=values, input_ids=tokens, **settings)[0]
+            tokens = torch.tensor([list(question_ids)]).repeat(len(pixels), 1)
+            ids = model.generate(pixel_values=values, input_ids=tokens, **settings)
         else:
             states = model.vision_model(pixel_values=values).last_hidden_state
             ids = model.text_decoder.generate(
-                input_ids=torch.tensor([list(prompt_ids)]),
+                input_ids=torch.tensor([list(prompt_ids)]).repeat(len(pixels), 1),
                 encoder_hidden_states=states,
                 encoder_attention_mask=torch.ones(states.shape[:-1], dtype=torch.long),
                 eos_token_id=text.sep_token_id,
                 pad_token_id=text.pad_token_id,
                 **settings,
-            )[0]
-    return _until_end(ids.tolist(), text.sep_token_id)
+            )
+    return [_until_end(row, text.sep_token_id) for row in ids.tolist()]
 
 
 def measure(
@@ -110,12 +110,12 @@ def measure(
             if task == "caption":
                 prompt = model.codec.prompt_ids(options.prompt)
                 ours = model.caption(encoding).token_ids
-                theirs = reference_ids(checkpoint, task, reference_pixels, options, prompt_ids=prompt)
+                (theirs,) = reference_ids(checkpoint, task, reference_pixels, options, prompt_ids=prompt)
             else:
                 prompt = [model.manifest.tokens.start]
                 asked = model.codec.question_ids(question)
                 ours = model.answer(encoding, question).token_ids
-                theirs = reference_ids(checkpoint, task, reference_pixels, options, question_ids=asked)
+                (theirs,) = reference_ids(checkpoint, task, reference_pixels, options, question_ids=asked)
             identical += list(ours) == theirs
             same += sum(a == b for a, b in zip(ours[len(prompt) :], theirs[len(prompt) :], strict=False))
             total += max(len(ours), len(theirs)) - len(prompt)

@@ -59,10 +59,10 @@ def both(
     encoding = model.encode(picture)
     if model.manifest.tasks[0] == "caption":
         ours = model.caption(encoding, prompt=text, options=options)
-        theirs = reference_ids(checkpoint, "caption", pixels, options, prompt_ids=model.codec.prompt_ids(text))
+        (theirs,) = reference_ids(checkpoint, "caption", pixels, options, prompt_ids=model.codec.prompt_ids(text))
     else:
         ours = model.answer(encoding, text, options=options)
-        theirs = reference_ids(checkpoint, "vqa", pixels, options, question_ids=model.codec.question_ids(text))
+        (theirs,) = reference_ids(checkpoint, "vqa", pixels, options, question_ids=model.codec.question_ids(text))
     return list(ours.token_ids), theirs
 
 

@@ -175,7 +175,7 @@ class CameraConfig(Section):
     height_px: int = Field(default=720, ge=16, le=3840, description="Height asked of the camera.")
     fps: int = Field(default=15, ge=1, le=120, description="Frames per second asked of the camera.")
     stall_s: float = Field(
-        default=10, ge=1, le=600, description="Seconds without a new frame until its process is replaced."
+        default=8, ge=1, le=600, description="Seconds without a new frame until its process is replaced."
     )
 
 
@@ -239,5 +239,6 @@ class Config(Section):
 
 
 def without_credentials(source: str) -> str:
-    """`rtsp://user:secret@host/x` as `rtsp://***@host/x`; other sources unchanged."""
-    return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/]*@", r"\1***@", source, flags=re.IGNORECASE)
+    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`; other sources unchanged."""
+    without_login = re.sub(r"^([a-z][a-z0-9+.-]*://)[^/]*@", r"\1***@", source, flags=re.IGNORECASE)
+    return re.sub(r"^([a-z][a-z0-9+.-]*://[^?]*)\?.+", r"\1?***", without_login, flags=re.IGNORECASE)

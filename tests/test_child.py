@@ -256,7 +256,11 @@ def test_child_dies_with_a_killed_parent() -> None:
     wait_until(lambda: is_ignoring_sigterm(pid), "the child to be ready")
     parent.kill()
     parent.communicate()
-    wait_until(lambda: state(pid) in ("", "Z"), "the child's end", PATIENCE_S)
+    try:
+        wait_until(lambda: state(pid) in ("", "Z"), "the child's end", PATIENCE_S)
+    finally:
+        if state(pid) not in ("", "Z"):
+            os.kill(pid, signal.SIGKILL)
 
 
 def is_ignoring_sigterm(pid: int) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edge_app.camera.files import load_image
 from numpy.typing import NDArray
 
+from edge_app.camera.files import load_image
 from edge_app.errors import BadRequestError
 from export.errors import ExportError
 

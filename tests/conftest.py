@@ -21,7 +21,6 @@ Picture = NDArray[np.uint8]
 def photos() -> list[Picture]:
     """At least 20 real photos, [H, W, 3] BGR."""
     from edge_app.camera.files import load_image
-
     from tests.photos import photo_paths
 
     paths = photo_paths()[:24]

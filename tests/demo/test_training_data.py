@@ -107,9 +107,10 @@ def test_misread_changes_some_colours_and_nothing_else() -> None:
     tokenizer = checkpoint.build_tokenizer()
     tokens = np.tile(data.token_row(tokenizer, "a red circle and a blue square", data.CAPTION_TOKENS), (500, 1))
     read = data.misread(tokens, np.random.default_rng(0))
-    colours = np.isin(tokens, [tokenizer.token_to_id(colour) for colour in world.COLOURS])
+    word_ids = checkpoint.word_ids()
+    colours = np.isin(tokens, [word_ids[colour] for colour in world.COLOURS])
     assert np.array_equal(read[~colours], tokens[~colours])
     changed = (read != tokens)[colours].mean()
     # An eighth of the replacements hit the true colour again.
     assert changed == pytest.approx(data.MISREAD_SHARE * (1 - 1 / len(world.COLOURS)), abs=0.04)
-    assert set(np.unique(read[colours])) == {tokenizer.token_to_id(colour) for colour in world.COLOURS}
+    assert set(np.unique(read[colours])) == {word_ids[colour] for colour in world.COLOURS}

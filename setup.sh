@@ -45,7 +45,8 @@ make_venv() {
         say "python3 is $(python3 --version 2>&1), 3.11 or newer is needed"
         exit 1
     }
-    [ -x .venv/bin/python ] || python3 -m venv .venv
+    # One that was interrupted has a python and no pip.
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
     # Dependency groups (PEP 735) need pip 25.1.
     .venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 }

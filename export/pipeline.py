@@ -202,6 +202,7 @@ def _manifest(
             vocabulary=text.vocab_size,
             max_positions=text.max_position_embeddings,
             max_question_tokens=min(blip.MAX_QUESTION_TOKENS, text.max_position_embeddings),
+            question_layers=text.num_hidden_layers if "vqa" in tasks else 0,
             clean_question=options.clean_question,
         ),
         generation={task: defaults[task] for task in tasks},

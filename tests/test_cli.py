@@ -72,7 +72,9 @@ def test_odd_pictures_are_described_and_broken_ones_told(bundle: Path, tmp_path:
         assert cv2.imwrite(str(tmp_path / name), picture)
     (tmp_path / "text.jpg").write_text("not a picture", encoding="utf-8")
     (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / b"not-utf8-\xff.jpg".decode(errors="surrogateescape")).write_bytes(b"x")
     names = ["text.jpg", "one_pixel.png", "empty.jpg", "grey.png", "missing.jpg", "sixteen_bit.png", "alpha.png"]
+    names.insert(1, b"not-utf8-\xff.jpg".decode(errors="surrogateescape"))
     run = edge_app("caption", *(tmp_path / name for name in names), "--bundle", bundle, "--json")
     assert run.returncode == 1
     outcome = {Path(result["path"]).name: "error" not in result for result in lines(run)}
@@ -85,10 +87,13 @@ def test_odd_pictures_are_described_and_broken_ones_told(bundle: Path, tmp_path:
 
 
 def test_questions_that_cannot_be_asked(bundle: Path) -> None:
-    """An empty question and one of 10,000 words are errors of their own; the good one between them is answered."""
-    run = edge_app("ask", photo_paths()[0], "", "is there a dog?", "word " * 10_000, "--bundle", bundle, "--json")
+    """Nothing, 10,000 words and bytes that are no UTF-8 are errors of their own; the good question is answered."""
+    not_utf8 = b"\xff\xfe".decode(errors="surrogateescape")  # how such an argument reaches a Python program
+    questions = ["", "is there a dog?", not_utf8, "word " * 10_000]
+    run = edge_app("ask", photo_paths()[0], *questions, "--bundle", bundle, "--json")
     assert run.returncode == 1
-    empty, good, endless = lines(run)
+    empty, good, foreign, endless = lines(run)
+    assert "not valid UTF-8" in foreign["error"]
     assert "has no words" in empty["error"]
     assert good["text"]
     assert "10002 tokens" in endless["error"]
@@ -110,7 +115,18 @@ def test_a_bundle_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     assert run.stderr.splitlines()[-1].startswith("edge-app: There is no bundle at")
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["caption"], ["ask", "x.jpg", "--bundle", "b"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["dance"],
+        ["caption"],
+        ["ask", "x.jpg", "--bundle", "b"],
+        ["--nonsense"],
+        ["bench", "--bundle", "b", "--runs", "0"],
+        ["bench", "--bundle", "b", "--threads", "-3"],
+    ],
+)
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     """argparse's own message on stderr, nothing on stdout."""
     run = edge_app(*arguments)
@@ -133,4 +149,4 @@ def test_bench_reports_every_stage(bundle: Path) -> None:
     assert {"bundle", "device", "cpu", "threads", "load_s", "tokens_per_s", "rss_mb"} <= set(report)
     assert report["threads"] == 1
     stages = {f"{work}_{stage}" for work in ("caption", "question") for stage in ("image", "vision", "decode", "total")}
-    assert stages <= set(report["stages_ms"])
+    assert stages | {"question_further"} <= set(report["stages_ms"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,27 @@ if TYPE_CHECKING:
 CONFIG_PLACES = (Path("config.toml"), Path("/etc/edge-app/config.toml"))
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number that is not less than `least`."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return number
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which bundle to load, and onto what."""
     parser.add_argument("--bundle", metavar="DIR", type=Path, required=True, help="folder of the model bundle")
     parser.add_argument(
         "--device", default="AUTO", help="AUTO, CPU, GPU or GPU.N; default: AUTO, the GPU before the CPU"
     )
-    parser.add_argument("--threads", metavar="N", type=int, default=0, help="CPU threads; default: OpenVINO decides")
+    parser.add_argument(
+        "--threads", metavar="N", type=at_least(0), default=0, help="CPU threads; default: OpenVINO decides"
+    )
     parser.add_argument("--cache-dir", metavar="DIR", type=Path, help="keep compiled graphs here")
     parser.add_argument("--json", action="store_true", help="JSON on stdout, and nothing else")
 

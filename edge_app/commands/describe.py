@@ -100,13 +100,18 @@ def _fields(text: Text, model: VisionLanguageModel) -> dict[str, Any]:
 def _report(fields: Mapping[str, Any], *, as_json: bool) -> None:
     """One result on stdout, as JSON or for a person."""
     if as_json:
-        print(json.dumps(fields, ensure_ascii=False, allow_nan=False), flush=True)
+        print(json.dumps(fields, allow_nan=False), flush=True)  # ASCII: a path may hold bytes that are no UTF-8
         return
     subject = fields["path"] if "question" not in fields else f"{fields['path']}: {fields['question']}"
     if "error" in fields:
-        print(f"{subject}: error: {fields['error']}", flush=True)
+        _say(f"{subject}: error: {fields['error']}")
         return
     figures = f"confidence {fields['confidence']:.2f}, {fields['timing_ms']['total']:.0f} ms on {fields['device']}"
     if "yes_no_mass" in fields and fields["yes_no_mass"] > 0.5:
         figures = f"P(yes) {fields['p_yes']:.2f}, {figures}"
-    print(f"{subject}: {fields['text']}  ({figures})", flush=True)
+    _say(f"{subject}: {fields['text']}  ({figures})")
+
+
+def _say(line: str) -> None:
+    """Print a line that may hold a path that is no UTF-8."""
+    print(line.encode("utf-8", "backslashreplace").decode(), flush=True)

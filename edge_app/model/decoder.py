@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.errors import DeviceError
-from edge_app.model.device import Graph, check_inputs
+from edge_app.model.device import Graph
 from edge_app.model.kv_cache import KvCache, memory_names
 from edge_app.model.manifest import TextSpec
 
@@ -15,14 +15,7 @@ class Decoder:
     """Feeds one decoder graph; `begin` starts a sequence (or a batch, or beams), `forward` continues it."""
 
     def __init__(self, graph: Graph, spec: TextSpec) -> None:
-        """Raises BundleError when the graph's inputs are not those that `spec` implies."""
-        self.memory_names = memory_names(spec.layers)
-        past_names = [name.replace("memory", "past", 1) for name in self.memory_names]
-        self._present_names = [name.replace("memory", "present", 1) for name in self.memory_names]
-        check_inputs(
-            graph,
-            ["tokens", "positions", "self_mask", "memory_mask", *past_names, *self.memory_names],
-        )
+        self._present_names = [name.replace("memory", "present", 1) for name in memory_names(spec.layers)]
         self._graph = graph
         self._positions = np.arange(spec.max_positions, dtype=np.int64)
         self.max_positions = spec.max_positions
@@ -58,7 +51,7 @@ class Decoder:
         if not np.isfinite(logits.sum(dtype=np.float64)):
             raise DeviceError(
                 f"The decoder on {self._graph.device} returned logits that are not finite; "
-                "the next device will be tried."
+                "its driver or its memory is at fault."
             )
         cache.append([self._graph.array(name) for name in self._present_names])
         return logits

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.errors import DeviceError
+from edge_app.errors import BundleError, DeviceError
 from edge_app.model.image import to_pixels
 from edge_app.model.manifest import Golden, GoldenText, ImageSpec, Task
 from edge_app.model.vlm import VisionLanguageModel
@@ -59,11 +59,14 @@ def verify(model: VisionLanguageModel) -> float:
     """Compare this device with the record; returns the largest difference, in standard deviations of the logits.
 
     Raises:
+        BundleError: there is no record to compare with.
         DeviceError: the device computes something else, or values that are not finite.
     """
     golden = model.manifest.golden
     if golden is None:
-        return 0.0
+        raise BundleError(
+            f"The bundle {model.bundle.path} has no golden sample to check a device with; export it again."
+        )
     pixels = to_pixels(golden_picture(model.manifest.image), model.manifest.image)
     worst = 0.0
     for task, expected in golden.texts.items():

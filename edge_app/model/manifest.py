@@ -6,9 +6,9 @@ families: everything it needs to know of a model stands here.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 FORMAT_VERSION = 1
 
@@ -85,14 +85,13 @@ class Generation(_Part):
 class TextSpec(_Part):
     """What the decoder and the question side take."""
 
-    layers: int = Field(gt=0)
+    layers: int = Field(gt=0, le=1024)
     heads: int = Field(gt=0)
     head_size: int = Field(gt=0)
     vocabulary: int = Field(gt=0)
-    max_positions: int = Field(gt=0)
-    max_question_tokens: int = Field(gt=2, description="including the start and end token")
-    question_layers: int = Field(default=0, ge=0)
-    question_heads: int = Field(default=0, ge=0)
+    max_positions: int = Field(gt=0, le=65536)
+    max_question_tokens: int = Field(gt=2, le=1024, description="including the start and end token")
+    question_layers: int = Field(ge=0, description="layers of the question encoder; 0 without the task vqa")
     clean_question: bool = Field(description="lower case and strip punctuation as BLIP's VQA data loader does")
 
 
@@ -127,7 +126,7 @@ class GoldenText(_Part):
 class Golden(_Part):
     """The golden sample: run at each start, compared with what the export recorded."""
 
-    tolerance: float = Field(gt=0, description="largest logit difference, in units of logit_std")
+    tolerance: float = Field(gt=0, le=4, description="largest logit difference, in units of logit_std")
     texts: dict[Task, GoldenText]
 
 
@@ -150,6 +149,22 @@ class Manifest(_Part):
     golden: Golden | None = None
     quality: dict[str, float | int | str] = Field(default_factory=dict, description="figures the export measured")
     tools: dict[str, str] = Field(description="versions of what made the bundle")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Illegal combinations are refused here, once, and not by an error in the middle of a caption."""
+        if missing := [task for task in self.tasks if task not in self.generation]:
+            raise ValueError(f"generation has no defaults for {missing[0]}")
+        if self.golden and (missing := [task for task in self.tasks if task not in self.golden.texts]):
+            raise ValueError(f"golden has no text for {missing[0]}")
+        texts = self.golden.texts.values() if self.golden else ()
+        recorded = [token for text in texts for row in (text.token_ids, *text.top_ids) for token in row]
+        for token in [*self.tokens.model_dump(exclude_none=True).values(), *recorded]:
+            if not 0 <= token < self.text.vocabulary:
+                raise ValueError(f"token id {token} is not in the vocabulary of {self.text.vocabulary}")
+        if min(self.image.std) <= 0:
+            raise ValueError(f"image.std {list(self.image.std)} must be positive")
+        return self
 
     def files(self) -> tuple[File, ...]:
         """Every file of the bundle but the manifest itself."""

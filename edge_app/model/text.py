@@ -47,7 +47,7 @@ class TextCodec:
             BadRequestError: nothing is left to ask, or the question is longer than the bundle takes.
         """
         text = clean_question(question) if self._clean else question
-        ids: list[int] = self._tokenizer.encode(text).ids
+        ids = self._encode(text)
         if len(ids) <= 2:
             raise BadRequestError(f"The question {question[:80]!r} has no words; ask something.")
         if len(ids) > self._limit:
@@ -58,7 +58,7 @@ class TextCodec:
         """`[start] words`: what the decoder begins a caption with; just `[start]` for an empty prompt."""
         if not prompt.strip():
             return [self._tokens.start]
-        ids: list[int] = self._tokenizer.encode(prompt).ids
+        ids = self._encode(prompt)
         if len(ids) > self._limit:
             raise BadRequestError(
                 f"The caption prompt has {len(ids)} tokens, this model takes {self._limit}; shorten it."
@@ -67,12 +67,21 @@ class TextCodec:
 
     def answer_ids(self, answer: str) -> list[int]:
         """`words [SEP]`: what the decoder would have to say for this answer."""
-        ids: list[int] = self._tokenizer.encode(unicodedata.normalize("NFC", answer)).ids
+        ids = self._encode(answer)
         if len(ids) <= 2 or len(ids) > self._limit:
             raise BadRequestError(
                 f"The choice {answer[:80]!r} has {len(ids) - 2} tokens; a choice has 1 to {self._limit - 2}."
             )
         return [*ids[1:-1], self._tokens.end]
+
+    def _encode(self, text: str) -> list[int]:
+        """`[CLS] words [SEP]`; BadRequestError for text that is none."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # bytes of a command line that are not UTF-8 arrive as lone surrogates
+            raise BadRequestError(f"The text {text[:80]!r} is not valid UTF-8; correct it.") from error
+        ids: list[int] = self._tokenizer.encode(unicodedata.normalize("NFC", text)).ids
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Token ids -> text, special tokens skipped."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge_app.errors import BadRequestError
 from edge_app.model.bundle import Bundle
+from edge_app.model.contract import check_graphs
 from edge_app.model.decoder import Decoder
 from edge_app.model.decoding import Decoded, decode, rank
 from edge_app.model.device import Compiler, Graph
@@ -80,6 +81,7 @@ class VisionLanguageModel:
         compiler = Compiler(device, threads=threads, cache_dir=cache_dir)
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
         self._graphs: dict[Role, Graph] = {role: compiler.compile(bundle, role) for role in roles}
+        check_graphs(self._graphs, self.manifest)
         self._decoder = Decoder(self._graphs["decoder"], self.manifest.text)
         self._serial = 0
         self._everywhere = np.zeros((1, 1, 1, self.manifest.image.positions), np.float32)
@@ -193,7 +195,7 @@ class VisionLanguageModel:
         if role not in encoding.memories:
             graph = self._graphs[role]
             graph.run({"image_states": encoding.states})
-            encoding.memories[role] = {name: graph.tensor(name) for name in graph.output_names}
+            encoding.memories[role] = {name: graph.tensor(name) for name in graph.outputs}
         return encoding.memories[role]
 
     def _ask(
@@ -212,7 +214,7 @@ class VisionLanguageModel:
         image = self._memory("question_memory", encoding)
         graph = self._graphs["question_encoder"]
         graph.run({"tokens": tokens, "token_mask": mask, "image_mask": self._image_mask(region), **image})
-        return {name: graph.tensor(name) for name in graph.output_names}, mask
+        return {name: graph.tensor(name) for name in graph.outputs}, mask
 
     def _decode(
         self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], prompt: Sequence[int], options: Generation

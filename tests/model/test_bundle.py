@@ -11,6 +11,8 @@ import pytest
 
 from edge_app.errors import BundleError
 from edge_app.model.bundle import MANIFEST_NAME, open_bundle
+from edge_app.model.loading import load_models
+from edge_app.model.vlm import VisionLanguageModel
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,54 @@ def test_the_manifest_must_fit_its_tasks_and_format(copy: Path) -> None:
     (copy / MANIFEST_NAME).write_text("{" * 100_000, encoding="utf-8")
     with pytest.raises(BundleError, match="not a manifest of format 1"):
         open_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("text", "heads", 6, r"is \[free, 5, free, 16\], the manifest implies \[free, 6, free, 16\]"),
+        ("text", "head_size", 17, "the manifest implies"),
+        ("text", "layers", 3, "lacks the outputs"),
+        ("text", "question_layers", 1, "has .* besides"),
+        ("text", "vocabulary", 40_000, "the manifest implies"),
+        ("image", "patch_rows", 9, "the manifest implies"),
+        ("image", "height_px", 192, r"pixels is \[1, 3, 96, 96\], the manifest implies \[1, 3, 192, 96\]"),
+    ],
+)
+def test_numbers_that_do_not_fit_the_graphs_are_refused(
+    copy: Path, section: str, key: str, value: int, message: str
+) -> None:
+    """No hash covers the manifest, so each of its counts is compared with the graphs when they are compiled."""
+    change_manifest(copy, lambda document: document[section].update({key: value}))
+    bundle = open_bundle(copy)
+    with pytest.raises(BundleError, match=message):
+        VisionLanguageModel(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: document.update(generation={}), "generation has no defaults for vqa"),
+        (lambda document: document["golden"].update(texts={}), "golden has no text for vqa"),
+        (lambda document: document["golden"].update(tolerance=1e9), "golden.tolerance"),
+        (lambda document: document["tokens"].update(yes=99_999_999), "token id 99999999 is not in the vocabulary"),
+        (lambda document: document["image"].update(std=[0.0, 1.0, 1.0]), "must be positive"),
+        (lambda document: document["text"].update(max_positions=10**12), "text.max_positions"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    copy: Path,
+    change: Callable[[dict], None],  # type: ignore[type-arg]
+    message: str,
+) -> None:
+    """What would only fail in the middle of a caption is refused when the bundle is opened."""
+    change_manifest(copy, change)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(copy)
+
+
+def test_a_bundle_without_golden_sample_serves_nobody(copy: Path) -> None:
+    """Without a record no device can be checked, so no device is trusted."""
+    change_manifest(copy, lambda document: document.pop("golden"))
+    with pytest.raises(BundleError, match="has no golden sample"):
+        load_models([copy], device="CPU")

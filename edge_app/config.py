@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -28,6 +29,7 @@ from edge_app.settings import (
     ModelConfig,
     MqttConfig,
     NodeConfig,
+    repeated_name,
     without_credentials,
 )
 
@@ -42,20 +44,29 @@ __all__ = [
     "ModelConfig",
     "MqttConfig",
     "NodeConfig",
+    "bundle_problems",
     "check_files",
+    "file_problems",
     "load_config",
     "without_credentials",
 ]
+
+Tables = Mapping[str, Any]  # the settings as they were given: sections and keys, nothing of it checked
+
+_SECRETS = ("password_file", "tls_client_key")
 
 
 def load_config(
     path: Path | None,
     environ: Mapping[str, str] = os.environ,
     overrides: Mapping[str, object] | None = None,
+    *,
+    checks: Sequence[Callable[[Tables], list[str]]] = (),
 ) -> Config:
     """Read and check the configuration.
 
-    `overrides` has dotted keys (`mqtt.host`). Raises ConfigError with one problem a line, each with its dotted key.
+    `overrides` has dotted keys (`mqtt.host`). `checks` find further problems (`file_problems`, `bundle_problems`), also
+    where there are some already. Raises ConfigError with one problem a line, each with its dotted key.
     """
     tables = _read_toml(path) if path else {}
     for variable, text in sorted(environ.items()):
@@ -65,32 +76,77 @@ def load_config(
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.partition(".")
         _put(tables, section, key, _from_text(section, key, value) if isinstance(value, str) else value)
+    further = [problem for check in checks for problem in check(tables)]
     try:
         # JSON mode is what makes strict types usable: a TOML array is a tuple, a string may be a path.
-        return Config.model_validate_json(json.dumps(tables, default=str))
+        config = Config.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
         # A list that lost its wrong items is also "too short": the items' own problems say it better.
         told = [problem for problem in error.errors() if problem["type"] != "too_short" or not problem["input"]]
-        raise ConfigError([_sentence(dict(problem)) for problem in told]) from error
+        problems = [_sentence(dict(problem)) for problem in told]
+        # pydantic compares the cameras only when each of them is right.
+        problems += [problem for problem in _camera_problems(tables) if problem not in problems]
+        raise ConfigError(problems + further) from error
+    if further:
+        raise ConfigError(further)
+    return config
 
 
 def check_files(config: Config) -> None:
-    """Raise ConfigError if a secret's file is missing, unreadable or readable by everybody."""
+    """Raise ConfigError if a file that the configuration names cannot be used."""
+    if problems := file_problems(config.model_dump(mode="json")):
+        raise ConfigError(problems)
+
+
+def file_problems(tables: Tables) -> list[str]:
+    """What is wrong with the files of `mqtt`: missing, unreadable, or a secret that everybody can read."""
     problems = []
-    for key in ("password_file", "tls_client_key"):
-        path: Path | None = getattr(config.mqtt, key)
-        if path is None:
+    mqtt = tables.get("mqtt")
+    for key in (*_SECRETS, "tls_ca_certs", "tls_client_cert"):
+        name = mqtt.get(key) if isinstance(mqtt, dict) else None
+        if not isinstance(name, str):
             continue
+        path = Path(name)
         try:
             mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                problems.append(f"mqtt.{key}: {path} is not a plain file; name one.")
+                continue
             path.read_bytes()
-        except OSError as error:
-            problems.append(f"mqtt.{key}: {path} cannot be read ({error.strerror}); put the file there.")
+        except (OSError, ValueError) as error:  # ValueError: a name with a null character
+            reason = getattr(error, "strerror", None) or error
+            problems.append(f"mqtt.{key}: {path} cannot be read ({reason}); put the file there.")
             continue
-        if mode & 0o007:
+        if key in _SECRETS and mode & 0o007:
             problems.append(f"mqtt.{key}: {path} is open to every user of this machine; run chmod o= {path}.")
-    if problems:
-        raise ConfigError(problems)
+    return problems
+
+
+def bundle_problems(tables: Tables) -> list[str]:
+    """Which folders of `model.bundles` are no bundles. Not for the service: it waits for a bundle to be installed."""
+    from edge_app.model.bundle import MANIFEST_NAME  # the service itself has no use for that module
+
+    model = tables.get("model")
+    bundles = model.get("bundles") if isinstance(model, dict) else None
+    return [
+        f"model.bundles.{number}: There is no bundle at {name} (no {MANIFEST_NAME}); name a folder of the export's."
+        for number, name in enumerate(bundles if isinstance(bundles, list) else [])
+        if isinstance(name, str) and not _is_file(Path(name, MANIFEST_NAME))
+    ]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be entered, a name beyond the limit
+        return False
+
+
+def _camera_problems(tables: Tables) -> list[str]:
+    cameras = tables.get("camera")
+    named = [camera for camera in cameras if isinstance(camera, dict)] if isinstance(cameras, list) else []
+    problem = repeated_name([name for camera in named if isinstance(name := camera.get("name"), str)])
+    return [f"camera: {problem}."] if problem else []
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -194,6 +194,10 @@ class Dispatcher:
             self._fail(job, "model_unavailable", f"The model failed {ATTEMPTS} times on this request: {reason}")
 
     def _on_reply(self, job: Job, reply: dict[str, Any]) -> None:
+        if job.settled:  # whoever waited has been told `timeout`: for them it is over, good or bad
+            self.counts["late"] += 1
+            log.info("reply came late camera=%s%s", job.camera, f" id={job.question.id!r}" if job.question else "")
+            return
         if reply.get("ok") is not True:
             code, message = reply.get("code"), str(reply.get("message"))
             self._fail(job, code if code in ERROR_CODES else "model_unavailable", message)

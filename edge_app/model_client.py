@@ -76,6 +76,7 @@ class ModelClient:
         promise: Callable[[str, float], None],
     ) -> None:
         self.pid: int | None = None
+        self._start_problem: str | None = None  # why the last start failed; None after one that did not
         self._child = Child("model", module, hello=hello, pass_fds=pass_fds, backoff=Backoff(0.2, 30))
         self._start_timeout_s, self._request_timeout_s = start_timeout_s, request_timeout_s
         self._post, self._promise = post, promise
@@ -129,12 +130,15 @@ class ModelClient:
             if self._child.restart_if_due():
                 self.pid = self._child.pid
                 deadline_s = time.monotonic() + self._start_timeout_s
-                log.info("model starting pid=%s restarts=%d", self.pid, self._child.restarts)
+                # After a failed start the next one is news only if it ends otherwise.
+                level = logging.DEBUG if self._start_problem else logging.INFO
+                log.log(level, "model starting pid=%s restarts=%d", self.pid, self._child.restarts)
             elif self.pid is None:
                 continue  # waiting for the back-off
             alive = self._child.is_alive()
             for event in self._child.poll():
                 if event["event"] == "ready" and alive:
+                    self._start_problem = None
                     self._post(ModelReady(event.get("info", {})))
                     return True
                 reason = str(event.get("reason", reason))
@@ -185,5 +189,7 @@ class ModelClient:
 
     def _down(self, reason: str, *, was_ready: bool) -> None:
         self.pid = None
-        log.warning("model down was_ready=%s reason=%r", was_ready, reason)
+        if reason != self._start_problem:
+            log.warning("model down was_ready=%s reason=%r", was_ready, reason)
+        self._start_problem = None if was_ready else reason
         self._post(ModelDown(reason, was_ready))

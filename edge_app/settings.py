@@ -1,20 +1,24 @@
 """Every setting: one frozen object a subsystem, each field with its unit, range and default.
 
-Illegal combinations are refused here, once, at construction. Secrets are never a value: a setting names the file
-that holds one. docs/configuration.md is generated from this file.
+Illegal combinations are refused here, once, at construction, by the validator of the field that comes last among those
+concerned: it sees the fields before it that are right (`ValidationInfo.data`), so that a wrong field hides no other
+problem. Secrets are never a value: a setting names the file that holds one. docs/configuration.md is generated from
+this file.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
 Name = Annotated[str, Field(pattern=NAME)]
+SOURCE_KINDS = ("/dev/", "v4l2:", "rtsp://", "rtsps://", "http://", "https://", "file:", "scene:")
 
 
 class Section(BaseModel):
@@ -39,19 +43,19 @@ class MqttConfig(Section):
 
     host: str = Field(default="localhost", min_length=1, description="Host name or address of the broker.")
     port: int | None = Field(default=None, ge=1, le=65535, description="TCP port; left out: 1883, with TLS 8883.")
-    user: str | None = Field(default=None, min_length=1, description="User name at the broker.")
-    password_file: Path | None = Field(
-        default=None, description="File whose first line is the password; not readable by everybody."
-    )
-    allow_plaintext_password: bool = Field(
-        default=False, description="Send the password unencrypted to a host other than this one."
-    )
     tls: bool = Field(default=False, description="Encrypt, and check the broker's certificate and host name.")
     tls_ca_certs: Path | None = Field(
         default=None, description="CA certificates (PEM) to trust in place of the system's; turns TLS on."
     )
     tls_client_cert: Path | None = Field(default=None, description="Certificate (PEM) of this board.")
     tls_client_key: Path | None = Field(default=None, description="Key (PEM) of that certificate.")
+    user: str | None = Field(default=None, min_length=1, description="User name at the broker.")
+    allow_plaintext_password: bool = Field(
+        default=False, description="Send the password unencrypted to a host other than this one."
+    )
+    password_file: Path | None = Field(
+        default=None, description="File whose first line is the password; not readable by everybody."
+    )
     client_id: str | None = Field(
         default=None, min_length=1, max_length=128, description="MQTT client id; left out: edge-app-<node>."
     )
@@ -91,7 +95,7 @@ class MqttConfig(Section):
     @property
     def is_loopback(self) -> bool:
         """Whether what is sent to the broker never leaves this machine."""
-        return self.host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", self.host) is not None
+        return _is_loopback(self.host)
 
     @field_validator("allowed_response_prefixes")
     @classmethod
@@ -101,20 +105,45 @@ class MqttConfig(Section):
                 raise ValueError(f"prefix {prefix!r} is empty, begins with $ or holds a wildcard; name plain levels")
         return prefixes
 
-    @model_validator(mode="after")
-    def _legal(self) -> Self:
-        if self.password_file and not self.user:
-            raise ValueError("password_file is set without user; set user too")
-        if self.tls_client_key and not self.tls_client_cert:
-            raise ValueError("tls_client_key is set without tls_client_cert; set both")
-        if self.tls_client_cert and not self.uses_tls:
+    @field_validator("tls_client_cert")
+    @classmethod
+    def _certificate_needs_tls(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path and {"tls", "tls_ca_certs"} <= info.data.keys() and not (info.data["tls"] or info.data["tls_ca_certs"]):
             raise ValueError("tls_client_cert is set but TLS is off; set tls = true")
-        if self.password_file and not (self.uses_tls or self.is_loopback or self.allow_plaintext_password):
-            raise ValueError(
-                f"the password would cross the network to {self.host!r} unencrypted; "
+        return path
+
+    @field_validator("tls_client_key")
+    @classmethod
+    def _key_needs_certificate(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path and info.data.get("tls_client_cert", path) is None:
+            raise ValueError("tls_client_key is set without tls_client_cert; set both")
+        return path
+
+    @field_validator("password_file")
+    @classmethod
+    def _password_is_used_and_kept(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        known = info.data
+        problems = []
+        if path and known.get("user", path) is None:
+            problems.append("password_file is set without user; set user too")
+        ways = {"host", "tls", "tls_ca_certs", "allow_plaintext_password"}
+        if (
+            path
+            and ways <= known.keys()
+            and not (
+                known["tls"]
+                or known["tls_ca_certs"]
+                or known["allow_plaintext_password"]
+                or _is_loopback(known["host"])
+            )
+        ):
+            problems.append(
+                f"the password would cross the network to {known['host']!r} unencrypted; "
                 "set tls = true (or, if that network is trusted, allow_plaintext_password = true)"
             )
-        return self
+        if problems:
+            raise ValueError(". Besides, ".join(problems))
+        return path
 
 
 class ModelConfig(Section):
@@ -150,17 +179,23 @@ class AskConfig(Section):
     """Questions over MQTT."""
 
     queue_length: int = Field(default=8, ge=1, le=256, description="Questions that wait; more are told `busy`.")
-    timeout_s: float = Field(
-        default=10, ge=0.1, le=600, description="Seconds until a question without its own limit is told `timeout`."
-    )
     max_timeout_s: float = Field(default=60, ge=0.1, le=600, description="The longest limit a question may ask for.")
+    timeout_s: float = Field(
+        default=10,
+        ge=0.1,
+        le=600,
+        validate_default=True,
+        description="Seconds until a question without its own limit is told `timeout`.",
+    )
     max_question_chars: int = Field(default=256, ge=16, le=2000, description="Characters in a question.")
 
-    @model_validator(mode="after")
-    def _legal(self) -> Self:
-        if self.timeout_s > self.max_timeout_s:
-            raise ValueError(f"timeout_s is {self.timeout_s} but max_timeout_s only {self.max_timeout_s}; raise it")
-        return self
+    @field_validator("timeout_s")
+    @classmethod
+    def _within_the_longest(cls, timeout_s: float, info: ValidationInfo) -> float:
+        longest_s = info.data.get("max_timeout_s", timeout_s)
+        if timeout_s > longest_s:
+            raise ValueError(f"timeout_s is {timeout_s:g} but max_timeout_s only {longest_s:g}; raise it")
+        return timeout_s
 
 
 class CameraConfig(Section):
@@ -178,6 +213,14 @@ class CameraConfig(Section):
         default=8, ge=1, le=600, description="Seconds without a sign of life until its process is replaced."
     )
 
+    @field_validator("source")
+    @classmethod
+    def _known_kind(cls, source: str) -> str:
+        if not source.startswith(SOURCE_KINDS):
+            shown = without_credentials(source)
+            raise ValueError(f"the source {shown!r} is of no known kind; it begins with {', '.join(SOURCE_KINDS)}")
+        return source
+
 
 class DisplayConfig(Section):
     """Where the overlay is shown."""
@@ -185,13 +228,14 @@ class DisplayConfig(Section):
     backend: Literal["none", "file"] = Field(
         default="none", description="`none`, or `file`: write the picture to `path`."
     )
-    path: Path | None = Field(default=None, description="Picture file of the `file` backend.")
+    path: Path | None = Field(default=None, validate_default=True, description="Picture file of the `file` backend.")
 
-    @model_validator(mode="after")
-    def _legal(self) -> Self:
-        if self.backend == "file" and self.path is None:
+    @field_validator("path")
+    @classmethod
+    def _file_needs_path(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is None and info.data.get("backend") == "file":
             raise ValueError('backend is "file" but path is not set; name the picture file')
-        return self
+        return path
 
 
 class LogConfig(Section):
@@ -222,10 +266,8 @@ class Config(Section):
     @field_validator("camera")
     @classmethod
     def _names_differ(cls, cameras: tuple[CameraConfig, ...]) -> tuple[CameraConfig, ...]:
-        names = [camera.name for camera in cameras]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"the name {twice[0]!r} is used twice; give each camera its own")
+        if problem := repeated_name([camera.name for camera in cameras]):
+            raise ValueError(problem)
         return cameras
 
     def public(self) -> dict[str, Any]:
@@ -236,6 +278,16 @@ class Config(Section):
         for camera in values["camera"]:
             camera["source"] = without_credentials(camera["source"])
         return values
+
+
+def repeated_name(names: Sequence[str]) -> str | None:
+    """What is wrong with the names of cameras that are not all different; None if they are."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return f"the name {' and '.join(map(repr, twice))} is used twice; give each camera its own" if twice else None
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def without_credentials(source: str) -> str:

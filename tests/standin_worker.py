@@ -1,7 +1,8 @@
 """A stand-in for the model's process, for the misbehaviour that the real one will not show on demand.
 
 It speaks the worker's protocol over the real link. What a request does is named by its question (or, for captions,
-by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "malformed", "refuse"; anything else is answered.
+by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse"; anything else
+is answered.
 The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start". The first one is the folder
 where it notes its starts ("starts", a process id a line) and the questions that it has begun ("begun").
 """
@@ -48,8 +49,8 @@ def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path)
     if behaviour == "crash" or (behaviour == "crash once" and lines(folder / "begun").count("crash once") == 1):
         os.kill(os.getpid(), signal.SIGSEGV)
     if behaviour.startswith("slow "):
-        time.sleep(float(behaviour.removeprefix("slow ")))
-    if behaviour == "refuse":
+        time.sleep(float(behaviour.split()[1]))
+    if behaviour.endswith("refuse"):
         return {"ok": False, "code": "bad_request", "message": "The question has too many tokens; shorten it."}
     frame = frames[request["camera"]].latest_info()
     if frame is None:

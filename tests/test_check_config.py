@@ -18,7 +18,7 @@ user = "kitchen"
 password_file = "{password}"
 tls = true
 [model]
-bundles = ["/opt/bündel \\"x\\""]
+bundles = ["{folder}/bündel \\"x\\""]
 [[camera]]
 name = "door"
 source = "rtsp://admin:secret@10.0.0.5/stream"
@@ -37,8 +37,11 @@ def good_file(folder: Path) -> Path:
     password = folder / "password"
     password.write_text("hunter2\n")
     password.chmod(0o600)
+    bundle = folder / 'bündel "x"'
+    bundle.mkdir(exist_ok=True)
+    (bundle / "manifest.json").touch()
     path = folder / "config.toml"
-    path.write_text(GOOD.format(password=password), encoding="utf-8")
+    path.write_text(GOOD.format(password=password, folder=folder), encoding="utf-8")
     return path
 
 
@@ -48,7 +51,7 @@ def test_settings_in_force_are_printed_as_toml_without_secrets(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     tables = tomllib.loads(done.stdout)
     assert tables["mqtt"]["keepalive_s"] == 15
-    assert tables["model"]["bundles"] == ['/opt/bündel "x"']
+    assert tables["model"]["bundles"] == [f'{tmp_path}/bündel "x"']
     assert [camera["source"] for camera in tables["camera"]] == ["rtsp://***@10.0.0.5/stream", "/dev/video0"]
     for secret in ("hunter2", "password_file", "secret", "admin"):
         assert secret not in done.stdout
@@ -71,6 +74,59 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (78, "")
     for key in ("mqtt.port", "mqtt.hots", "model", "camera"):
         assert key in done.stderr
+
+
+def test_wrong_fields_hide_neither_wrong_combinations_nor_missing_files(tmp_path: Path) -> None:
+    """Faults of every sort in one file, several a table: each is told, with its key, and nothing else."""
+    open_key = tmp_path / "client.key"
+    open_key.write_text("key\n")
+    open_key.chmod(0o644)
+    path = tmp_path / "config.toml"
+    path.write_text(f"""
+        [mqtt]
+        qos = 7
+        hots = "broker"
+        password_file = "{tmp_path}/no-password"
+        tls_ca_certs = "{tmp_path}/no-ca.pem"
+        tls_client_key = "{open_key}"
+        [model]
+        threads = -1
+        bundles = ["{tmp_path}/no-bundle"]
+        [ask]
+        queue_length = 0
+        timeout_s = 61
+        [display]
+        backend = "file"
+        [[camera]]
+        name = "door"
+        source = "foo:bar"
+        [[camera]]
+        name = "door"
+        source = "scene:"
+        fps = 0
+    """)
+    expected = {
+        "mqtt.qos": "Input should be 0 or 1",
+        "mqtt.hots": "did you mean host?",
+        "mqtt.password_file": "without user",
+        "mqtt.password_file ": "No such file",
+        "mqtt.tls_ca_certs": "No such file",
+        "mqtt.tls_client_key": "without tls_client_cert",
+        "mqtt.tls_client_key ": "open to every user",
+        "model.threads": "-1",
+        "model.bundles.0": "There is no bundle",
+        "ask.queue_length": "but it is 0",
+        "ask.timeout_s": "timeout_s is 61 but max_timeout_s only 60",
+        "display.path": "name the picture file",
+        "camera.0.source": "'foo:bar' is of no known kind",
+        "camera.1.fps": "but it is 0",
+        "camera": "'door' is used twice",
+    }
+    done = check_config(path, "--json")
+    found = json.loads(done.stdout)["problems"]
+    for key, words in expected.items():
+        assert any(one.startswith(f"{key.strip()}: ") and words in one for one in found), (key, words, found)
+    assert len(found) == len(expected), found
 
 
 def test_json_has_problems_or_settings(tmp_path: Path) -> None:

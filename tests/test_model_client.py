@@ -105,6 +105,18 @@ def test_a_failed_start_gives_the_reason_of_the_process(make: Make) -> None:
     assert (down.was_ready, down.reason) == (False, "The bundle is broken; install another one.")
 
 
+def test_a_bundle_that_stays_broken_is_logged_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Three failed starts for the same reason: one line that it starts, one that it failed."""
+    caplog.set_level("INFO", logger="edge_app.model_client")
+    harness = make(start="fail-start")
+    for _ in range(3):
+        harness.expect(ModelDown)
+    assert [record.message.split(" pid")[0] for record in caplog.records] == [
+        "model starting",
+        "model down was_ready=False reason='The bundle is broken; install another one.'",
+    ]
+
+
 @pytest.mark.parametrize("phase", ["starting", "idle", "busy"])
 def test_stop_ends_process_and_thread_in_time(make: Make, phase: str) -> None:
     """In the middle of an inference, too: 2 s is the limit given, and the request's own would be longer."""

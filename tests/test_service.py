@@ -350,6 +350,23 @@ def test_a_late_result_is_not_a_second_answer(broker: Broker, start: Start, watc
     assert answer_to(watcher, "q2")["status"] == "ok"
     assert answers(watcher, "q1") == 1
     assert service.starts() == 1
+    health = watcher.expect(
+        lambda message: message.topic == f"{NODE}/health" and "answers" in body(message)["counts"], "the counts"
+    )
+    counts = body(health)["counts"]
+    assert (counts["late"], counts["timeout"], counts["answers"]) == (1, 1, 1)
+    assert "answered camera=door id='q1'" not in service.log
+
+
+def test_a_late_refusal_is_not_a_failed_caption(broker: Broker, start: Start, watcher: Watcher) -> None:
+    """The model refuses a question that has timed out: nobody's business any more, least of all the captions'."""
+    service = start(broker.port)
+    ready(watcher)
+    ask(watcher, "q1", "slow 0.8 refuse", ', "timeout_s": 0.3')
+    assert answer_to(watcher, "q1")["error"]["code"] == "timeout"
+    health = watcher.expect(lambda message: message.topic == f"{NODE}/health" and b"late" in message.payload, "health")
+    assert "failed_captions" not in body(health)["counts"]
+    assert "caption failed" not in service.log
 
 
 def test_a_hung_model_is_killed_at_its_deadline(broker: Broker, start: Start, watcher: Watcher) -> None:

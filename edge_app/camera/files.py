@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import stat
+from collections import deque
 from io import BytesIO
-from itertools import cycle
 from pathlib import Path
 
 import cv2
@@ -28,8 +29,11 @@ def load_image(path: Path) -> Picture:
         BadRequestError: there is no such file, it is no picture, or one too large to be meant.
     """
     try:
-        size_bytes = path.stat().st_size
-        # What says 0 bytes is not read: a pipe says so too, and reading it might never end.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a folder, a device, or a pipe, which might be read for ever
+            raise BadRequestError(f"{path} is not a plain file; give a JPEG or PNG.")
+        size_bytes = status.st_size
+        # What says 0 bytes is not read: some files of the kernel say so too, and wait for ever for the next event.
         content = path.read_bytes() if 0 < size_bytes <= MAX_PICTURE_BYTES else b""
     except OSError as error:
         raise BadRequestError(f"{path} cannot be read ({error.strerror}); check the path.") from error
@@ -65,12 +69,11 @@ def open_files(name: str, *, fps: int) -> FrameSource:
     try:
         path = Path(name).expanduser()
         is_folder, is_file = path.is_dir(), path.is_file()
-        pictures = sorted(file for file in path.iterdir() if _is_picture(file)) if is_folder else [path]
     except (OSError, RuntimeError) as error:  # RuntimeError: ~name of an unknown user
         raise CameraError(f"{name} cannot be looked at ({error}); check the camera's source.") from error
     if not (is_folder or is_file):
         raise CameraError(f"There is no file or folder {path}; check the camera's source.")
-    return PictureSource(path, pictures, fps=fps) if is_folder or _is_picture(path) else VideoSource(path)
+    return PictureSource(path, fps=fps) if is_folder or _is_picture(path) else VideoSource(path)
 
 
 def _is_picture(path: Path) -> bool:
@@ -78,40 +81,76 @@ def _is_picture(path: Path) -> bool:
 
 
 class PictureSource:
-    """Pictures in turn, over and over; one that cannot be read is left out and told once."""
+    """A picture, or those of a folder in turn, over and over.
 
-    def __init__(self, origin: Path, paths: list[Path], *, fps: int) -> None:
-        if not paths:
-            raise CameraError(f"The folder {origin} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}).")
-        self._origin = origin
-        self._bad: dict[Path, str] = {}  # why each was left out
-        self._count = len(paths)
-        self._turn = cycle(paths)
+    The folder is read anew for each round, so that pictures may come, go and change. One that cannot be read is left
+    out, told once, and tried again when its file has changed.
+    """
+
+    def __init__(self, path: Path, *, fps: int) -> None:
+        """Show `path`; CameraError for a folder without pictures."""
+        self._path = path
+        self._round: deque[Path] = deque()  # what is still to be shown of it
+        self._bad: dict[Path, tuple[tuple[int, ...], str]] = {}  # the state of the file, and why it was left out
+        self._untold: list[str] = []
+        self._begin_round()
         self.period_s = 1 / fps
-        self.description = f"{origin}: {len(paths)} pictures at {fps} fps"
+        self.description = f"{path}: {len(self._round)} pictures at {fps} fps"
 
     def read(self) -> Picture:
-        """The next readable picture; CameraError when there is none."""
-        left_out: list[str] = []
-        while len(self._bad) < self._count:
-            path = next(self._turn)
-            if path in self._bad:
-                continue
-            try:
-                image = load_image(path)
-            except BadRequestError as error:
-                self._bad[path] = str(error)
-                left_out.append(str(error))
-                continue
-            for problem in left_out:
-                log.warning("picture left out: %s", problem)
-            return image
+        """The next readable picture; CameraError when a whole round has none."""
+        for is_new in (False, True):
+            if is_new:
+                self._begin_round()
+            while self._round:
+                image = self._load(self._round.popleft())
+                if image is None:
+                    continue
+                for problem in self._untold:
+                    log.warning("picture left out: %s", problem)
+                self._untold.clear()
+                return image
         # The reason goes into the error and not into the log: the source is opened again and again.
-        first = next(iter(self._bad.values()))
-        raise CameraError(f"None of the {self._count} pictures of {self._origin} can be read, for example: {first}")
+        _, first = next(iter(self._bad.values()))
+        raise CameraError(f"None of the {len(self._bad)} pictures of {self._path} can be read, for example: {first}")
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _begin_round(self) -> None:
+        try:
+            paths = [self._path]
+            if self._path.is_dir():
+                paths = sorted(file for file in self._path.iterdir() if _is_picture(file))
+        except OSError as error:
+            raise CameraError(f"{self._path} cannot be looked at ({error}); check the camera's source.") from error
+        if not paths:
+            raise CameraError(f"The folder {self._path} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}).")
+        self._round = deque(paths)
+        self._bad = {path: self._bad[path] for path in paths if path in self._bad}
+
+    def _load(self, path: Path) -> Picture | None:
+        """The picture, or None, with the reason noted, if it cannot be read."""
+        state = _state(path)
+        if path in self._bad and self._bad[path][0] == state:
+            return None
+        try:
+            image = load_image(path)
+        except BadRequestError as error:
+            self._bad[path] = (state, str(error))
+            self._untold.append(str(error))
+            return None
+        self._bad.pop(path, None)
+        return image
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What differs when a file is written or replaced; empty if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()  # reading it will say why
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class VideoSource:

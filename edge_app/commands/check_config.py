@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from edge_app.commands.arguments import add_config_argument, config_path
-from edge_app.config import Config, check_files, load_config
+from edge_app.config import Config, bundle_problems, file_problems, load_config
 from edge_app.errors import ConfigError
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
@@ -22,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the settings in force, without secrets, and return 0. ConfigError, or 78 with --json, if they are wrong."""
     try:
-        config = load_config(config_path(arguments))
-        check_files(config)
+        config = load_config(config_path(arguments), checks=[file_problems, bundle_problems])
     except ConfigError as error:
         if not arguments.json:
             raise

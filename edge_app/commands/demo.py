@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from edge_app.errors import EdgeAppError
 SECONDS = 20.0
 START_S = 90.0  # longest wait for the first caption
 QUESTION_EVERY_S = 3.0
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 ANSWER_WAIT_S = 5.0  # for the last answer, after the time is over
 QUESTION_KINDS = ("presence", "colour", "count", "shape")
 
@@ -43,25 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; 0 if captions came. EdgeAppError if something is missing or no caption comes."""
+    """Run the demo; 0 if captions came, 130 if it was stopped before. EdgeAppError if none comes."""
     bundle = bundle_path()
     folder = Path(arguments.output or tempfile.mkdtemp(prefix="edge-app-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     tell = _tell_json if arguments.json else _tell_person
+    watch = Watch()
     with contextlib.ExitStack() as stack:
-        broker = stack.enter_context(running_broker())
-        tell({"event": "started", **_description(broker), "overlay": str(overlay_path(folder))})
-        service = stack.enter_context(running_service(write_config(folder, broker, bundle)))
-        client = DemoClient(broker)
-        stack.callback(client.close)
-        watch = Watch()
         try:
+            broker = stack.enter_context(running_broker())
+            started = {"event": "started", **_description(broker), "folder": str(folder)}
+            tell({**started, "overlay": str(overlay_path(folder))})
+            service = stack.enter_context(running_service(write_config(folder, broker, bundle)))
+            client = DemoClient(broker)
+            stack.callback(client.close)
             for event in watch.events(client, service, arguments.seconds):
                 tell(event)
-        except KeyboardInterrupt:
-            pass  # a person has seen enough: the summary is due as at the end of the time
-        if not watch.captions:
-            raise EdgeAppError(f"No caption came. The service's log ({service.log_path}) ends:\n{service.last_words()}")
+            if not watch.captions:
+                log_end = f"The service's log ({service.log_path}) ends:\n{service.last_words()}"
+                raise EdgeAppError(f"No caption came within {START_S:g} s. {log_end}")
+        except KeyboardInterrupt:  # a person has seen enough: the summary is due as at the end of the time
+            if not watch.captions:
+                print("Stopped before the first caption.", file=sys.stderr)
+                return EXIT_INTERRUPTED
         tell({"event": "summary", **watch.summary(), "overlay": str(overlay_path(folder))})
     return 0
 
@@ -153,6 +159,7 @@ def _words(event: dict[str, Any]) -> str:
             return (
                 f"broker    {event['broker']}, MQTT {event['protocol']}, 127.0.0.1:{event['port']}\n"
                 f"picture   {event['overlay']} (a new one every second)\n"
+                f"folder    {event['folder']} (picture, log, configuration; stays when the demo has ended)\n"
                 "starting the service ..."
             )
         case "caption":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 
 from edge_app.commands.arguments import add_config_argument, config_path
-from edge_app.config import check_files, load_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the configuration, then serve; 0 after a clean stop. Raises ConfigError."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_at_once)  # until the service, when it runs, takes the signals over
+    # Imported with the handler in place: it takes a good part of a second on a small board.
+    from edge_app.config import file_problems, load_config
+
     overrides = dict(setting.partition("=")[::2] for setting in arguments.set)
-    config = load_config(config_path(arguments), overrides=overrides)
-    check_files(config)
+    config = load_config(config_path(arguments), overrides=overrides, checks=[file_problems])
     logging.getLogger().setLevel(config.log.level)
     from edge_app.service import run as serve
 
     return serve(config)
+
+
+def _end_at_once(_number: int, _frame: object) -> None:
+    """End in order: nothing has been started yet, so there is nothing to wait for or to say."""
+    # Not SystemExit, which would be lost where Python swallows exceptions, as in the callbacks of an import.
+    os._exit(0)

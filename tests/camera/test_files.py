@@ -122,17 +122,17 @@ def test_what_is_no_whole_picture_is_refused(tmp_path: Path, content: bytes, wor
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    """What cannot be read is told in the system's words."""
+    """What is missing is told in the system's words, and a folder is no picture."""
     with pytest.raises(BadRequestError, match="No such file or directory"):
         load_image(tmp_path / "missing.jpg")
-    with pytest.raises(BadRequestError, match="Is a directory"):
+    with pytest.raises(BadRequestError, match="is not a plain file"):
         load_image(tmp_path)
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     """Reading a named pipe would wait for a writer for ever."""
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(BadRequestError, match="empty"):
+    with pytest.raises(BadRequestError, match=r"pipe\.jpg is not a plain file"):
         load_image(tmp_path / "pipe.jpg")
 
 
@@ -170,6 +170,26 @@ def test_a_folder_shows_its_pictures_in_turn(tmp_path: Path, caplog: pytest.LogC
     assert [record.message for record in caplog.records] == [
         f"picture left out: {tmp_path / 'c.jpg'} is not a picture; give a JPEG or PNG."
     ]
+
+
+def test_a_folder_is_read_anew_each_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A picture that comes is shown, one that goes is not missed, a bad one that is replaced is shown, too."""
+    for number, name in enumerate(("a.png", "b.png")):
+        cv2.imwrite(str(tmp_path / name), picture(number))
+    (tmp_path / "c.png").write_bytes(b"broken")
+    source = open_files(str(tmp_path), fps=5)
+
+    def shown(*numbers: int) -> None:
+        for number in numbers:
+            assert np.array_equal(source.read(), picture(number)), number
+
+    shown(0, 1, 0, 1)
+    cv2.imwrite(str(tmp_path / "c.png"), picture(2))
+    cv2.imwrite(str(tmp_path / "d.png"), picture(3))
+    shown(2, 0, 1, 2, 3)  # the replaced one at its turn of this round, the new one from the next on
+    (tmp_path / "a.png").unlink()
+    shown(1, 2, 3, 1)
+    assert len(caplog.records) == 1
 
 
 def test_a_folder_without_a_whole_picture_fails_with_the_reason(

@@ -116,6 +116,16 @@ def test_interrupted_demo_ends_in_order(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
+def test_demo_stopped_before_the_first_caption_says_so(tmp_path: Path) -> None:
+    """Ctrl-C while the model loads is no failure of the service: exit code 130, and one sentence."""
+    demo = start(tmp_path, "--json")
+    assert demo.stdout is not None
+    assert json.loads(demo.stdout.readline())["folder"] == str(tmp_path)
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=30)
+    assert (demo.returncode, errors) == (130, "Stopped before the first caption.\n")
+
+
 def test_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     """kill -9 of the demo ends the broker, the service, its camera, model and display."""
     demo = start(tmp_path, "--seconds", "600", "--json")

@@ -181,7 +181,8 @@ def test_a_folder_is_read_anew_each_round(tmp_path: Path, caplog: pytest.LogCapt
 
     def shown(*numbers: int) -> None:
         for number in numbers:
-            assert np.array_equal(source.read(), picture(number)), number
+            image = source.read()
+            assert image is not None and np.array_equal(image, picture(number)), number
 
     shown(0, 1, 0, 1)
     cv2.imwrite(str(tmp_path / "c.png"), picture(2))

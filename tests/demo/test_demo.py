@@ -24,8 +24,10 @@ TIMEOUT_S = 180.0
 
 
 def start(folder: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    # Where the tests run in the background Ctrl-C is ignored, and a child would inherit that.
+    terminal = ["env", "--default-signal=INT"]
     return subprocess.Popen(
-        [sys.executable, "-m", "edge_app", "demo", "--output", str(folder), *arguments],
+        [*terminal, sys.executable, "-m", "edge_app", "demo", "--output", str(folder), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

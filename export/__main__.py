@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8")
     p.add_argument("--name", help="name of the bundle in every result; default: the folder's")
     p.add_argument("--calibration", metavar="DIR", type=Path, help="pictures (and questions.txt); needed for int8")
-    p.add_argument("--calibration-limit", metavar="N", type=int, default=64, help="pictures used at most; default: 64")
+    p.add_argument(
+        "--calibration-limit", metavar="N", type=_whole(1), default=64, help="pictures used at most; default: 64"
+    )
     p.add_argument(
         "--task",
         action="append",
@@ -33,15 +36,33 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--question-start",
         metavar="ID",
-        type=int,
+        type=_whole(0),
         help="first token id of a question; default: [CLS], as transformers has it; BLIP's own code uses 30523",
     )
     p.add_argument("--keep-question", action="store_true", help="do not lower-case and strip questions as BLIP does")
-    p.add_argument("--beams", type=int, default=1, help="default beams of the bundle; default: 1 (greedy)")
-    p.add_argument("--max-new-tokens", metavar="N", type=int, default=20, help="longest text; default: 20")
-    p.add_argument("--parity-pictures", metavar="N", type=int, default=8, help="compared with transformers; default: 8")
+    p.add_argument("--beams", metavar="N", type=_whole(1, 16), default=1, help="of the bundle; default: 1 (greedy)")
+    p.add_argument("--max-new-tokens", metavar="N", type=_whole(1, 256), default=20, help="longest text; default: 20")
+    p.add_argument(
+        "--parity-pictures", metavar="N", type=_whole(0), default=8, help="compared with transformers; default: 8"
+    )
     p.add_argument("--force", action="store_true", help="replace the bundle at OUT")
     return p
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An argument type: whole numbers from `least` to `most`."""
+
+    def whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least or (most is not None and value > most):
+            limits = f"at least {least}" if most is None else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"{value} is out of range; give {limits}")
+        return value
+
+    return whole
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,10 +70,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     # Imported here: torch and transformers take seconds, and --help should not.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from edge_app.errors import EdgeAppError
     from export.calibration import read_folder
     from export.checkpoint import load, quiet_transformers
     from export.errors import ExportError
-    from export.pipeline import Options, export
+    from export.pipeline import Options, check_before_loading, export
 
     quiet_transformers()
     options = Options(
@@ -71,9 +93,10 @@ def main(argv: list[str] | None = None) -> int:
         calibration = None
         if arguments.calibration is not None:
             calibration = read_folder(arguments.calibration, limit=arguments.calibration_limit)
+        check_before_loading(arguments.out, options, calibration)
         checkpoint = load(arguments.checkpoint)
         report = export(checkpoint, arguments.out, options, calibration)
-    except ExportError as error:
+    except (ExportError, EdgeAppError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
     print(summary(report))

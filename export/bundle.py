@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ import openvino as ov
 from edge_app.model.bundle import MANIFEST_NAME, sha256_of
 from edge_app.model.manifest import File, Manifest, Precision, Role, RoleFiles
 from export.errors import ExportError
+from export.exchange import exchange
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         ExportError: `out` is in the way, or the disk is full or not writable.
     """
-    _check_target(out, force=force)
+    check_target(out, force=force)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -35,13 +35,16 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
     try:
         yield work
         work.chmod(0o755)  # mkdtemp made it private; the board's service user must read it
+        _sync(*work.iterdir(), work)
         _put_in_place(work, out)
+        _sync(out.parent)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise ExportError(f"The disk of {out.parent} is full; free some space. Nothing was left behind.") from error
+        raise ExportError(
+            f"The bundle cannot be written at {out.parent} ({error.strerror or error}); "
+            "free some space or choose another place."
+        ) from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(work)
 
 
 def check_space(folder: Path, needed_bytes: int) -> None:
@@ -78,22 +81,22 @@ def describe(path: Path) -> File:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json` through a temporary file and sync it: it is what makes the folder a bundle."""
-    temporary = folder / f".{MANIFEST_NAME}"
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=1, exclude_none=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / MANIFEST_NAME)
+    """Write `manifest.json`, which makes the folder a bundle; `building` brings it to the disk with the rest."""
+    text = manifest.model_dump_json(indent=1, exclude_none=True) + "\n"
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
 
 
-def _check_target(out: Path, *, force: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ExportError(f"{out} is a file; choose another name for the bundle.")
-    if not any(out.iterdir()):
-        return
+def check_target(out: Path, *, force: bool) -> None:
+    """Raise ExportError when something other than an empty folder is at `out`; with `force` a bundle may be there."""
+    try:
+        if not out.exists():
+            return
+        if not out.is_dir():
+            raise ExportError(f"{out} is a file; choose another name for the bundle.")
+        if not any(out.iterdir()):
+            return
+    except OSError as error:
+        raise ExportError(f"{out} cannot be looked into ({error.strerror}); choose another place.") from error
     if not (out / MANIFEST_NAME).is_file():
         raise ExportError(f"{out} has other things in it than a bundle; choose another folder.")
     if not force:
@@ -101,22 +104,38 @@ def _check_target(out: Path, *, force: bool) -> None:
 
 
 def _put_in_place(work: Path, out: Path) -> None:
-    """Rename `work` to `out`; an old bundle is moved aside first and comes back if the second rename fails."""
+    """Rename `work` to `out`; what was at `out` is at `work` afterwards."""
     if not out.exists():
         work.rename(out)
-    else:
-        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-        old = aside / out.name
-        out.rename(old)
-        try:
-            work.rename(out)
-        except OSError:
-            old.rename(out)
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    descriptor = os.open(out.parent, os.O_RDONLY)
+    elif not exchange(work, out):
+        _replace(work, out)
+
+
+def _replace(work: Path, out: Path) -> None:
+    """The way in two steps, for file systems without an exchange: the old bundle comes back if the second fails."""
+    old = work.with_name(f"{work.name}-old")
+    out.rename(old)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        work.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    _remove(old)
+
+
+def _sync(*paths: Path) -> None:
+    """Bring files and folders to the disk, so that a power cut after the rename leaves no bundle of empty files."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove the folder `path`, or the link to one, if it is there."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

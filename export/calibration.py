@@ -53,7 +53,7 @@ def read_folder(folder: Path, *, limit: int) -> Calibration:
     """Up to `limit` pictures spread evenly over the sorted folder, and its questions.
 
     Raises:
-        ExportError: no such folder, or no readable picture in it.
+        ExportError: no such folder, no readable picture in it, or a `questions.txt` that cannot be read.
     """
     if not folder.is_dir():
         raise ExportError(f"The calibration folder {folder} does not exist; give a folder with pictures.")
@@ -72,7 +72,11 @@ def _questions(folder: Path) -> tuple[str, ...]:
     path = folder / QUESTIONS_NAME
     if not path.is_file():
         return DEFAULT_QUESTIONS
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"The questions {path} cannot be read ({error}); save the file as UTF-8 text.") from error
+    lines = (line.strip() for line in text.splitlines())
     return tuple(line for line in lines if line) or DEFAULT_QUESTIONS
 
 

@@ -25,6 +25,9 @@ _RESAMPLING: dict[int, Resampling] = {
 }  # Pillow's numbers in preprocessor_config.json
 
 
+LEAST_VOCABULARY = 0.9  # of the model's; BERT's tokenizer has 30522 tokens, BLIP 30524
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A loaded checkpoint.
@@ -67,7 +70,11 @@ def load(source: str) -> Checkpoint:
         raise ExportError(f"The checkpoint folder {folder} does not exist; check the path.")
     try:
         config = BlipConfig.get_config_dict(source)[0]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # the last two: JSON, but no object
+        if folder.exists():
+            raise ExportError(
+                f"{folder / 'config.json'} cannot be read ({_first_line(error)}); copy the checkpoint again."
+            ) from error
         raise ExportError(
             f"The checkpoint {source} was found neither as a folder nor on a model hub ({_first_line(error)}); "
             "check the name and the network."
@@ -91,6 +98,12 @@ def load(source: str) -> Checkpoint:
             "it is incomplete or of another class."
         )
     blip.check_supported(model.config)
+    known = model.config.text_config.vocab_size
+    if len(tokenizer) < LEAST_VOCABULARY * known:  # without its files transformers makes one of the special tokens
+        raise ExportError(
+            f"The checkpoint {source} has no tokenizer ({len(tokenizer)} tokens, the model knows {known}); "
+            "add tokenizer.json or vocab.txt."
+        )
     model.eval()
     name = folder.resolve().name if folder.exists() else source
     revision = getattr(model.config, "_commit_hash", None)

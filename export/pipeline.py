@@ -15,6 +15,7 @@ import openvino as ov
 from tqdm import tqdm
 
 from edge_app import __version__
+from edge_app.errors import BadRequestError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.golden import record
 from edge_app.model.manifest import (
@@ -31,7 +32,7 @@ from edge_app.model.manifest import (
 from edge_app.model.text import TextCodec
 from edge_app.model.vlm import VisionLanguageModel
 from export import parity
-from export.bundle import building, check_space, describe, save_role, write_manifest
+from export.bundle import building, check_space, check_target, describe, save_role, write_manifest
 from export.calibration import Calibration
 from export.checkpoint import Checkpoint
 from export.convert import to_openvino
@@ -69,26 +70,28 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+def check_before_loading(out: Path, options: Options, calibration: Calibration | None) -> None:
+    """Raise ExportError for what is wrong with any checkpoint, before gigabytes of it are fetched."""
+    if options.precision == "int8" and calibration is None:
+        raise ExportError("INT8 needs pictures to calibrate with; give a folder with --calibration DIR.")
+    check_target(out, force=options.force)
+
+
 def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Calibration | None) -> Report:
     """Write the bundle of `checkpoint` to `out`.
 
     Raises:
         ExportError: the options do not fit the checkpoint, or the disk is in the way.
+        EdgeAppError: the caption prompt does not fit the checkpoint, or the runtime refuses the bundle.
     """
+    check_before_loading(out, options, calibration)
     tasks = _tasks(checkpoint, options)
-    if options.precision == "int8" and calibration is None:
-        raise ExportError("INT8 needs pictures to calibrate with; give a folder with --calibration DIR.")
     seconds: dict[str, float] = {}
     with building(out, force=options.force) as work:
         check_space(work, _size_bytes(checkpoint, options.precision))
         tokenizer = write_tokenizer(checkpoint.tokenizer, work / TOKENIZER_NAME)
         yes, no = word_id(tokenizer, "yes"), word_id(tokenizer, "no")
         tokens = _tokens(checkpoint, options, yes, no)
-        with _Timed(seconds, "convert"):
-            sources = blip.roles(checkpoint.model, tasks)
-            models = {
-                role: to_openvino(source) for role, source in tqdm(sources.items(), desc="converting", unit="graph")
-            }
         manifest = _manifest(
             checkpoint,
             options,
@@ -97,9 +100,14 @@ def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Cal
             name=_name(options.name or out.resolve().name),
             tokenizer=work / TOKENIZER_NAME,
         )
+        codec = TextCodec(Bundle(work, manifest, ""))
+        _check_texts(codec, manifest, calibration)
+        with _Timed(seconds, "convert"):
+            sources = blip.roles(checkpoint.model, tasks)
+            with tqdm(sources.items(), desc="converting", unit="graph") as bar:
+                models = {role: to_openvino(source) for role, source in bar}
         if options.precision == "int8" and calibration is not None:
             with _Timed(seconds, "quantise"):
-                codec = TextCodec(Bundle(work, manifest, ""))
                 models = quantize_roles(models, calibration, manifest.image, codec.question_ids)
         with _Timed(seconds, "save"):
             manifest = manifest.model_copy(update={"roles": _save(models, work, options.precision)})
@@ -148,6 +156,19 @@ def _tasks(checkpoint: Checkpoint, options: Options) -> tuple[Task, ...]:
     return tuple(wanted)
 
 
+def _check_texts(codec: TextCodec, manifest: Manifest, calibration: Calibration | None) -> None:
+    """Refuse a prompt or a question that the bundle could not take, before the long steps."""
+    if "caption" in manifest.tasks:
+        codec.prompt_ids(manifest.generation["caption"].prompt)
+    if "vqa" not in manifest.tasks or calibration is None:
+        return
+    for question in calibration.questions:
+        try:
+            codec.question_ids(question)
+        except BadRequestError as error:
+            raise ExportError(f"The calibration question {question[:80]!r} cannot be used: {error}") from error
+
+
 def _size_bytes(checkpoint: Checkpoint, precision: Precision) -> int:
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     return int(weights * BYTES_PER_WEIGHT[precision] * 1.1) + 10_000_000  # graphs and tokenizer
@@ -156,6 +177,10 @@ def _size_bytes(checkpoint: Checkpoint, precision: Precision) -> int:
 def _tokens(checkpoint: Checkpoint, options: Options, yes: int | None, no: int | None) -> Tokens:
     text = checkpoint.model.config.text_config
     start = options.question_start if options.question_start is not None else checkpoint.tokenizer.cls_token_id
+    if not 0 <= start < text.vocab_size:
+        raise ExportError(
+            f"The token {start} cannot start a question: the checkpoint knows 0 to {text.vocab_size - 1}."
+        )
     return Tokens(
         start=text.bos_token_id, end=text.sep_token_id, pad=text.pad_token_id, question_start=start, yes=yes, no=no
     )
@@ -216,8 +241,9 @@ def _manifest(
 
 
 def _save(models: dict[Role, ov.Model], work: Path, precision: Precision) -> dict[Role, object]:
-    bar = tqdm(models.items(), desc="saving", unit="graph")
-    return {role: save_role(model, work, role, precision) for role, model in bar}
+    # The block ends the bar's line on a full disk too; the sentence about it begins its own.
+    with tqdm(models.items(), desc="saving", unit="graph") as bar:
+        return {role: save_role(model, work, role, precision) for role, model in bar}
 
 
 def _quality(results: Sequence[parity.Parity]) -> dict[str, float | int | str]:

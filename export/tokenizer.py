@@ -14,7 +14,7 @@ def write_tokenizer(tokenizer: Any, path: Path) -> Tokenizer:
     """Write the fast tokenizer's own definition, without padding and truncation, and read it back.
 
     Raises:
-        ExportError: the checkpoint has no fast tokenizer, or the file does not give the same ids.
+        ExportError: the checkpoint has no fast tokenizer, the file cannot be written, or it does not give the same ids.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -24,8 +24,13 @@ def write_tokenizer(tokenizer: Any, path: Path) -> Tokenizer:
     standalone = Tokenizer.from_str(backend.to_str())
     standalone.no_padding()
     standalone.no_truncation()
-    standalone.save(str(path))
-    written = Tokenizer.from_file(str(path))
+    try:
+        standalone.save(str(path))
+        written = Tokenizer.from_file(str(path))
+    except Exception as error:  # the package raises bare Exception
+        raise ExportError(
+            f"{path.name} cannot be written ({error}); free some space or choose another place."
+        ) from error
     for sample in ("is there a dog?", "What colour is it", "naïve café, 3 people"):
         if written.encode(sample).ids != tokenizer(sample)["input_ids"]:
             raise ExportError(

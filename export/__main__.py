@@ -1,4 +1,8 @@
-"""`python -m export CHECKPOINT OUT`: a checkpoint becomes a bundle for the board."""
+"""`python -m export CHECKPOINT OUT`: a checkpoint becomes a bundle for the board.
+
+Two more commands look at bundles: `python -m export compare BUNDLE BUNDLE...` and `python -m export evaluate-demo BUNDLE`.
+A checkpoint in a folder of such a name is given as ./compare.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,16 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from export.pipeline import Report
+
+
+# First argument -> the module whose `main(argv)` takes the rest.
+COMMANDS = {"compare": "export.compare", "evaluate-demo": "export.demo.evaluate"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +75,11 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run an export; returns the exit code."""
+    """Run an export, or one of `COMMANDS`; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        status: int = import_module(COMMANDS[argv[0]]).main(argv[1:])
+        return status
     arguments = parser().parse_args(argv)
     # Imported here: torch and transformers take seconds, and --help should not.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,6 +1,7 @@
 """`python -m export CHECKPOINT OUT`: a checkpoint becomes a bundle for the board.
 
-Two more commands look at bundles: `python -m export compare BUNDLE BUNDLE...` and `python -m export evaluate-demo BUNDLE`.
+Two more commands look at bundles: `python -m export compare BUNDLE BUNDLE...` and
+`python -m export evaluate-demo BUNDLE`.
 A checkpoint in a folder of such a name is given as ./compare.
 """
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import sys
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_app.commands.arguments import add_model_arguments, at_least, load_from
-from edge_app.model.golden import QUESTION, golden_picture
-from edge_app.model.manifest import Generation
-from edge_app.model.vlm import Encoding, Text, VisionLanguageModel
+from edge_app.model.measure import cpu_name, medians, picture_to_time, rss_bytes, time_round
+from edge_app.model.vlm import VisionLanguageModel
 
 COPY_BYTES = 256 << 20  # larger than any last-level cache of a board
 
@@ -43,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         "bundle": models.models[0].manifest.name,
         "device": models.device,
         "fallbacks": list(models.fallbacks),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "threads": threads,
         "runs": arguments.runs,
         "load_s": round(time.monotonic() - started, 2),
@@ -57,55 +52,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def measure(model: VisionLanguageModel, *, runs: int, tokens: int, threads: int) -> dict[str, Any]:
-    """Median stage times in ms over `runs`, after one warm-up each.
-
-    Texts are forced to `tokens` tokens (answers to 3), so that models and runs compare.
-    """
-    picture = np.repeat(np.repeat(golden_picture(model.manifest.image), 2, axis=0), 2, axis=1)
-    report: dict[str, Any] = {"stages_ms": {}}
-    if "vqa" in model.manifest.tasks:
-        answers = _repeat(lambda: model.answer(model.encode(picture), QUESTION, options=_forced(3)), runs)
-        report["stages_ms"] |= _medians("question", answers)
-        encoding = model.encode(picture)
-        further = _repeat(lambda: model.answer(encoding, QUESTION, options=_forced(3)), runs)
-        spent = [text.timing_ms["question"] + text.timing_ms["decode"] for text in further]
-        report["stages_ms"]["question_further"] = round(statistics.median(spent), 2)
-    if "caption" in model.manifest.tasks:
-        captions = _repeat(lambda: model.caption(model.encode(picture), options=_forced(tokens)), runs)
-        report["stages_ms"] |= _medians("caption", captions)
-        report |= _decoder_figures(model, model.encode(picture), runs=runs, tokens=tokens, threads=threads)
-    report["rss_mb"] = round(_rss_bytes() / 1e6)
+    """Median stage times in ms over `runs` rounds (`time_round`) after one that is thrown away; decoder and memory."""
+    picture = picture_to_time(model.manifest.image)
+    tasks = model.manifest.tasks
+    rounds = [time_round(model, picture, tokens=tokens, tasks=tasks) for _ in range(runs + 1)]
+    stages_ms = medians(rounds[1:])
+    ms_per_token = stages_ms.pop("ms_per_token", None)
+    report: dict[str, Any] = {"stages_ms": stages_ms}
+    if ms_per_token is not None:
+        report |= _decoder_figures(model, ms_per_token, threads=threads)
+    report["rss_mb"] = round(rss_bytes() / 1e6)
     return report
 
 
-def _forced(tokens: int) -> Generation:
-    return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
-
-
-def _repeat(work: Callable[[], Text], runs: int) -> list[Text]:
-    """`runs` results after one that is thrown away."""
-    work()
-    return [work() for _ in range(runs)]
-
-
-def _medians(name: str, texts: Sequence[Text]) -> dict[str, float]:
-    stages = texts[0].timing_ms
-    return {f"{name}_{stage}": round(statistics.median(text.timing_ms[stage] for text in texts), 2) for stage in stages}
-
-
-def _decoder_figures(
-    model: VisionLanguageModel, encoding: Encoding, *, runs: int, tokens: int, threads: int
-) -> dict[str, Any]:
-    """Time of one more token, and the share of the limit that reading the decoder's weights sets.
-
-    The image's keys and values are there already; what a text costs once cancels out between a long and a short one.
-    """
-
-    def decode_ms(count: int) -> float:
-        texts = _repeat(lambda: model.caption(encoding, options=_forced(count)), runs)
-        return statistics.median(text.timing_ms["decode"] for text in texts)
-
-    ms_per_token = (decode_ms(tokens) - decode_ms(1)) / (tokens - 1)
+def _decoder_figures(model: VisionLanguageModel, ms_per_token: float, *, threads: int) -> dict[str, Any]:
+    """Time of one more token, and the share of the limit that reading the decoder's weights sets."""
     weights_bytes = model.manifest.roles["decoder"].bin.size_bytes
     bandwidth = _bandwidth_bytes_per_s(threads)
     return {
@@ -126,18 +87,6 @@ def _bandwidth_bytes_per_s(threads: int) -> float:
             list(pool.map(np.sum, parts))
             best_s = min(best_s, time.perf_counter() - started)
     return COPY_BYTES / best_s
-
-
-def _rss_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return sys.platform
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -1,0 +1,84 @@
+"""How long each stage of a model takes: one round of everything a board does, of lengths that models share.
+
+`edge-app bench` takes medians over rounds of one bundle; `python -m export compare` takes the rounds of several bundles
+in turn, so that a busy machine is busy for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_app.model.golden import QUESTION, golden_picture
+from edge_app.model.manifest import Generation, ImageSpec, Task
+from edge_app.model.vlm import Text, VisionLanguageModel
+
+ANSWER_TOKENS = 3  # such as "two red circles" without its end
+
+
+def picture_to_time(spec: ImageSpec) -> NDArray[np.uint8]:
+    """A frame of twice the model's size, [2 H, 2 W, 3] BGR: what comes from a camera has to be reduced."""
+    return golden_picture(spec).repeat(2, axis=0).repeat(2, axis=1)
+
+
+def time_round(
+    model: VisionLanguageModel, picture: NDArray[np.uint8], *, tokens: int, tasks: Sequence[Task]
+) -> dict[str, float]:
+    """Milliseconds of every stage, each measured once.
+
+    Captions are forced to `tokens` new tokens (at least 2) and answers to ANSWER_TOKENS, whatever the model would say,
+    so that models and rounds compare. `question_*` and `caption_*` are the stages from the picture on;
+    `question_further` is one more question about the same picture, `ms_per_token` one more token of a caption.
+
+    Raises:
+        BadRequestError: the model has no room for `tokens` tokens.
+        DeviceError: the device failed.
+    """
+    times_ms: dict[str, float] = {}
+    if "vqa" in tasks:
+        encoding = model.encode(picture)
+        times_ms |= _stages("question", model.answer(encoding, QUESTION, options=_forced(ANSWER_TOKENS)))
+        further = model.answer(encoding, QUESTION, options=_forced(ANSWER_TOKENS)).timing_ms
+        times_ms["question_further"] = further["question"] + further["decode"]
+    if "caption" in tasks:
+        encoding = model.encode(picture)
+        times_ms |= _stages("caption", model.caption(encoding, options=_forced(tokens)))
+        # The picture's keys and values are there by now; what a text costs once cancels out.
+        long_ms, short_ms = (
+            model.caption(encoding, options=_forced(count)).timing_ms["decode"] for count in (tokens, 1)
+        )
+        times_ms["ms_per_token"] = (long_ms - short_ms) / (tokens - 1)
+    return times_ms
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median of each time over the rounds."""
+    return {name: round(statistics.median(times_ms[name] for times_ms in rounds), 3) for name in rounds[0]}
+
+
+def rss_bytes() -> int:
+    """Memory of this process that is resident now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_name() -> str:
+    """The processor as the kernel names it."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return sys.platform
+
+
+def _forced(tokens: int) -> Generation:
+    return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
+
+
+def _stages(name: str, text: Text) -> dict[str, float]:
+    return {f"{name}_{stage}": spent_ms for stage, spent_ms in text.timing_ms.items()}

@@ -34,7 +34,8 @@ def time_round(
 
     Captions are forced to `tokens` new tokens (at least 2) and answers to ANSWER_TOKENS, whatever the model would say,
     so that models and rounds compare. `question_*` and `caption_*` are the stages from the picture on;
-    `question_further` is one more question about the same picture, `ms_per_token` one more token of a caption.
+    `question_further` is one more question about the same picture, `further_*` its stages; `ms_per_token` is one more
+    token of a caption.
 
     Raises:
         BadRequestError: the model has no room for `tokens` tokens.
@@ -45,6 +46,7 @@ def time_round(
         encoding = model.encode(picture)
         times_ms |= _stages("question", model.answer(encoding, QUESTION, options=_forced(ANSWER_TOKENS)))
         further = model.answer(encoding, QUESTION, options=_forced(ANSWER_TOKENS)).timing_ms
+        times_ms |= {f"further_{stage}": further[stage] for stage in ("question", "decode")}
         times_ms["question_further"] = further["question"] + further["decode"]
     if "caption" in tasks:
         encoding = model.encode(picture)

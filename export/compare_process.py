@@ -1,0 +1,160 @@
+"""One bundle in a process of its own, so that its memory and its load time are its own; it works when it is asked to.
+
+The parent asks each process in turn and waits for the answer: while one bundle is measured, the others are idle.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_app.errors import EdgeAppError
+from edge_app.model.loading import load_models
+from edge_app.model.manifest import Task
+from edge_app.model.measure import rss_bytes, time_round
+from edge_app.model.vlm import Text, VisionLanguageModel
+from export.errors import ExportError
+
+Picture = NDArray[np.uint8]  # [H, W, 3] BGR
+END_WAIT_S = 5.0  # for a process that was asked to end
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading a bundle took, and where it ended up: checks of every file and of the device included."""
+
+    load_s: float
+    device: str
+    fallbacks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text and its new token ids, without prompt or start token."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+class BundleProcess:
+    """A process that has loaded one bundle. Every method raises ExportError when the bundle or its process fails."""
+
+    def __init__(self, folder: Path, *, device: str, threads: int) -> None:
+        """Start the process and wait until the bundle is loaded."""
+        self._folder = folder
+        context = multiprocessing.get_context("spawn")  # a fork would share, and count, the parent's memory
+        self._link, theirs = context.Pipe()
+        # daemon: should the parent fail in between, its end ends the process too.
+        self._process = context.Process(target=_serve, args=(theirs, folder, device, threads), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self.loaded: Loaded = self._receive()
+        except BaseException:
+            self.close()
+            raise
+
+    def time_round(self, picture: Picture, *, tokens: int, tasks: Sequence[Task]) -> dict[str, float]:
+        """`edge_app.model.measure.time_round`."""
+        times_ms: dict[str, float] = self._ask("time_round", picture=picture, tokens=tokens, tasks=tasks)
+        return times_ms
+
+    def texts(self, picture: Picture, questions: Sequence[str], tasks: Sequence[Task]) -> dict[Task, list[Said]]:
+        """The caption, and the answer to each question, decoded as the bundle's manifest has it."""
+        said: dict[Task, list[Said]] = self._ask("texts", picture=picture, questions=questions, tasks=tasks)
+        return said
+
+    def rss_bytes(self) -> int:
+        """Memory of the process that is resident now."""
+        size_bytes: int = self._ask("rss_bytes")
+        return size_bytes
+
+    def close(self) -> None:
+        """End the process; harmless when it has ended."""
+        self._link.close()
+        self._process.join(END_WAIT_S)  # it ends when it finds the link closed
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _ask(self, method: str, **arguments: Any) -> Any:
+        try:
+            self._link.send((method, arguments))
+        except OSError as error:  # it has ended since its last answer
+            raise self._ended() from error
+        return self._receive()
+
+    def _receive(self) -> Any:
+        try:
+            reply = self._link.recv()
+        except (EOFError, OSError) as error:
+            raise self._ended() from error
+        if isinstance(reply, ExportError):
+            raise reply
+        return reply
+
+    def _ended(self) -> ExportError:
+        self._process.join(END_WAIT_S)
+        return ExportError(
+            f"The process that measures {self._folder} ended with exit code {self._process.exitcode}; -9 means that it "
+            "was killed, mostly for want of memory: compare fewer bundles at once, or close other programs."
+        )
+
+
+class _Served:
+    """The methods of `BundleProcess` where they run."""
+
+    def __init__(self, model: VisionLanguageModel) -> None:
+        self._model = model
+
+    def time_round(self, picture: Picture, tokens: int, tasks: Sequence[Task]) -> dict[str, float]:
+        return time_round(self._model, picture, tokens=tokens, tasks=tasks)
+
+    def texts(self, picture: Picture, questions: Sequence[str], tasks: Sequence[Task]) -> dict[Task, list[Said]]:
+        encoding = self._model.encode(picture)
+        said: dict[Task, list[Said]] = {}
+        if "caption" in tasks:
+            said["caption"] = [_said(self._model.caption(encoding))]
+        if "vqa" in tasks:
+            said["vqa"] = [_said(self._model.answer(encoding, question)) for question in questions]
+        return said
+
+    def rss_bytes(self) -> int:
+        return rss_bytes()
+
+
+def _said(text: Text) -> Said:
+    return Said(text.text, text.token_ids[len(text.token_ids) - text.tokens :])
+
+
+def _serve(link: Connection, folder: Path, device: str, threads: int) -> None:
+    """Load the bundle, then answer requests until the parent closes the link."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then closes the link
+    try:
+        started = time.perf_counter()
+        models = load_models([folder], device=device, threads=threads)
+        link.send(Loaded(time.perf_counter() - started, models.device, models.fallbacks))
+        served = _Served(models.models[0])
+        while True:
+            try:
+                method, arguments = link.recv()
+            except (EOFError, ConnectionResetError):
+                return
+            link.send(getattr(served, method)(**arguments))
+    except EdgeAppError as error:
+        link.send(ExportError(f"{folder}: {error}"))

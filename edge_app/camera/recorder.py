@@ -32,20 +32,12 @@ def distinct_frames(config: CameraConfig, interval_s: float) -> Generator[Pictur
     CameraError when the camera cannot be opened, gives nothing new for PATIENCE_S, or always the same.
     """
     supervisor = CameraSupervisor(config, log_level="ERROR")
-    starting = supervisor.reason
     last: Picture | None = None
     identical = frame_id = 0
     due_s = time.monotonic()
     try:
         while True:
-            patience_s = due_s + PATIENCE_S
-            while (frame := _newer_frame(supervisor, frame_id)) is None:
-                failed = frame_id == 0 and supervisor.reason not in ("", starting)
-                if failed or time.monotonic() > patience_s:
-                    why = supervisor.reason.rstrip(".") or f"nothing new came for {PATIENCE_S:g} s"
-                    raise CameraError(f"The camera {config.name} gives no frame: {why}.")
-                time.sleep(POLL_S)
-            frame_id, image = frame
+            frame_id, image = _await_frame(supervisor, config.name, after=frame_id)
             if last is None or not np.array_equal(image, last):
                 last, identical = image, 0
                 yield image
@@ -64,14 +56,24 @@ def distinct_frames(config: CameraConfig, interval_s: float) -> Generator[Pictur
         supervisor.stop(STOP_S)
 
 
-def _newer_frame(supervisor: CameraSupervisor, frame_id: int) -> tuple[int, Picture] | None:
-    """Look after the camera; its newest frame with its id, if that is not `frame_id` itself."""
-    supervisor.poll(time.monotonic())
-    newest = supervisor.buffer.latest_info()
-    if newest is None or newest.frame_id == frame_id:
-        return None
-    frame = supervisor.buffer.latest()
-    return None if frame is None else (frame.info.frame_id, frame.image)
+def _await_frame(supervisor: CameraSupervisor, camera: str, *, after: int) -> tuple[int, Picture]:
+    """Id and pixels of the first frame that is newer than the one with the id `after`; 0: of any.
+
+    CameraError when none comes for PATIENCE_S, or at once when the camera has failed before its first one: a wrong
+    address does not get better, a camera that has worked may come back.
+    """
+    before = supervisor.reason  # "starting", or what has been wrong for a while
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        supervisor.poll(time.monotonic())
+        newest = supervisor.buffer.latest_info()
+        if newest is not None and newest.frame_id > after and (frame := supervisor.buffer.latest()) is not None:
+            return frame.info.frame_id, frame.image
+        has_failed = after == 0 and supervisor.reason not in ("", before)
+        if has_failed or time.monotonic() > until_s:
+            why = supervisor.reason.rstrip(".") or f"nothing new came for {PATIENCE_S:g} s"
+            raise CameraError(f"The camera {camera} gives no frame: {why}.")
+        time.sleep(POLL_S)
 
 
 class FrameFolder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from edge_app.camera import Picture
-from edge_app.demo.world import MovingScene
+from edge_app.demo.motion import MovingScene
 from edge_app.errors import CameraError
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_app.demo import language
+from edge_app.demo import language, questions
 from edge_app.demo.broker import Broker, running_broker
 from edge_app.demo.client import DemoClient
 from edge_app.demo.service import Service, bundle_path, overlay_path, running_service, write_config
@@ -32,7 +32,7 @@ START_S = 90.0  # longest wait for the first caption
 QUESTION_EVERY_S = 3.0
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 ANSWER_WAIT_S = 5.0  # for the last answer, after the time is over
-QUESTION_KINDS = ("presence", "colour", "count", "shape")
+QUESTION_KINDS = ("presence", "colour", "count", "side", "what", "shape", "between")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +130,7 @@ def question_about(caption: str, kind: str, rng: np.random.Generator) -> str:
         SceneObject(*pair, x=(place + 1) / (len(pairs) + 1), y=0.5, radius=0.1) for place, pair in enumerate(pairs)
     )
     scene = Scene(tuple(objects))
-    question = language.ask(scene, rng, kind) or language.ask(scene, rng, "presence")
+    question = questions.ask(scene, rng, kind) or questions.ask(scene, rng, "presence")
     assert question is not None  # presence can be asked of any scene
     return question.text
 

@@ -1,21 +1,22 @@
-"""The demo's world: coloured shapes on a plain ground, drawn from a description that is also the truth.
+"""The demo's world: what a scene of coloured shapes consists of, and how one is made up at random.
 
-A `Scene` says what there is; `draw` shows it; nothing else knows how a shape looks. Positions and sizes are fractions
-of the frame's side, so one scene can be drawn at any size. Every range that decides how varied the world is stands in
-`Variety`: training, evaluation and the demo camera all read it there.
+A `Scene` is the truth that captions, questions and rules are judged by; `edge_app.demo.drawing` shows it. Positions and
+sizes are fractions of the frame's side, so one scene can be drawn at any size. Every range that decides how varied the
+world is stands in `Variety`: training, evaluation and the demo camera all read it there.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 Pair = tuple[str, str]  # (colour, shape)
+Bgr = tuple[int, int, int]
+Span = tuple[float, float]  # (least, most)
 
 # Hue in degrees, saturation and value in 0..1.
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -42,29 +43,68 @@ WITHHELD_PAIRS: tuple[Pair, ...] = (
     ("green", "ring"),
 )
 TRAINING_PAIRS: tuple[Pair, ...] = tuple(pair for pair in PAIRS if pair not in WITHHELD_PAIRS)
+# Shown in training, but never twice in one scene. They tell whether a model can count what it has only seen alone.
+WITHHELD_TWINS: tuple[Pair, ...] = (
+    ("red", "circle"),
+    ("green", "square"),
+    ("yellow", "triangle"),
+    ("cyan", "star"),
+    ("purple", "cross"),
+    ("pink", "ring"),
+)
 
-MOST_OBJECTS = 3
+MOST_OBJECTS = 6
+TEXTURES: tuple[str, ...] = ("plain", "stripes", "checks", "dots")
+GROUNDS: tuple[str, ...] = ("plain", "clouds", "planks", "tiles")
 
 
 @dataclass(frozen=True)
 class Variety:
     """How far scenes differ from one another; each range is (least, most)."""
 
-    radius: tuple[float, float] = (0.11, 0.19)  # of the frame's side
-    angle_deg: tuple[float, float] = (-15.0, 15.0)
-    hue_shift_deg: tuple[float, float] = (-6.0, 6.0)
-    paint_scale: tuple[float, float] = (0.92, 1.05)  # factor on an object's saturation and value
-    ground_value: tuple[float, float] = (0.10, 0.92)
-    ground_saturation: tuple[float, float] = (0.0, 0.18)
-    gradient: tuple[float, float] = (-0.15, 0.15)  # change of the ground's value across the frame
-    exposure: tuple[float, float] = (0.80, 1.15)
-    blur: tuple[float, float] = (0.0, 0.008)  # standard deviation, of the frame's side
-    noise: tuple[float, float] = (0.0, 9.0)  # standard deviation, grey levels of 255
-    gap: float = 0.02  # least free space between two objects, of the frame's side
-    least_dx: float = 0.10  # least distance of two centres along x, so that "left to right" is never a matter of taste
+    radius: Span = (0.085, 0.17)  # of the frame's side
+    crowding: float = 0.07  # the largest radius shrinks by this share with each object after the first
+    angle_deg: Span = (-15.0, 15.0)
+    tilt: Span = (0.80, 1.0)  # an object seen at a slant: its narrow side over its wide one
+    vanishing: float = 0.12  # perspective: how much larger its near side looks than its middle
+    hue_shift_deg: Span = (-6.0, 6.0)
+    paint_scale: Span = (0.92, 1.05)  # factor on an object's saturation and value
+    textured: float = 0.5  # share of objects with a texture
+    tone: Span = (0.72, 0.88)  # value of a texture's second colour over the first
+    texture_cycles: Span = (1.0, 2.0)  # periods of a texture over an object's radius
+    shade: Span = (0.0, 0.2)  # change of an object's value across it
+    overlap: float = 0.5  # how deep one object may reach into another, of the smaller one's radius
+    least_dx: float = 0.05  # least distance of two centres along x, so that "left to right" is never a matter of taste
+    twins: float = 0.2  # share of scenes with one pair two or three times
+
+    ground_value: Span = (0.10, 0.92)
+    ground_saturation: Span = (0.0, 0.18)
+    ground_contrast: Span = (0.05, 0.30)  # of clouds, planks and tiles
+    gradient: Span = (-0.2, 0.2)  # change of the ground's value across the frame
+    clutter: int = 10  # most pieces of grey litter behind the objects
+    shadow: Span = (0.0, 0.45)  # darkness of the objects' shadows, and of one that falls across the frame
+
+    exposure: Span = (0.75, 1.15)
+    cast: float = 0.04  # white balance: most deviation of a channel
+    blur: Span = (0.0, 0.009)  # standard deviation, of the frame's side
+    noise: Span = (0.0, 10.0)  # standard deviation, grey levels of 255
+    jpeg: float = 0.5  # share of frames that went through JPEG
+    jpeg_quality: tuple[int, int] = (30, 95)
 
 
 VARIETY = Variety()
+
+
+@dataclass(frozen=True)
+class Paint:
+    """How an object's surface looks; the texture's second colour is `tone` times the first."""
+
+    bgr: Bgr = (0, 0, 0)
+    texture: str = "plain"
+    tone: float = 0.8
+    cycles: float = 1.5  # periods over the radius
+    angle_deg: float = 0.0
+    shade: float = 0.0  # change of value along `angle_deg`
 
 
 @dataclass(frozen=True)
@@ -77,7 +117,11 @@ class SceneObject:
     y: float
     radius: float
     angle_deg: float = 0.0
-    paint_bgr: tuple[int, int, int] = (0, 0, 0)
+    tilt: float = 1.0  # narrow side over wide side
+    tilt_deg: float = 0.0  # direction of the narrow side
+    vanishing: float = 0.0
+    nearness: float = 0.5  # 0..1; of two that overlap, the nearer one covers the other
+    paint: Paint = field(default_factory=Paint)
 
     @property
     def pair(self) -> Pair:
@@ -86,16 +130,32 @@ class SceneObject:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the frame shows besides the objects: the ground, and the faults of a camera."""
+class Ground:
+    """What is behind the objects; `seed` fixes the details."""
 
-    ground_bgr: tuple[int, int, int] = (200, 200, 200)
+    kind: str = "plain"
+    bgr: Bgr = (200, 200, 200)
+    contrast: float = 0.0
     gradient: float = 0.0
     gradient_deg: float = 0.0
+    clutter: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the frame shows besides the objects: ground, light, and the faults of a camera."""
+
+    ground: Ground = field(default_factory=Ground)
+    shadow: float = 0.0  # darkness of the objects' shadows
+    shade: float = 0.0  # darkness of a shadow across the frame
+    light_deg: float = 45.0  # where shadows fall
     exposure: float = 1.0
+    cast: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factor of each channel, BGR
     blur: float = 0.0
     noise: float = 0.0
     noise_seed: int = 0
+    jpeg_quality: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,10 +171,22 @@ class Scene:
         return tuple(item.pair for item in self.objects)
 
 
+def overlap(one: SceneObject, other: SceneObject) -> float:
+    """How deep two objects' circles reach into each other, of the smaller radius; negative when they are apart."""
+    depth = one.radius + other.radius - math.hypot(one.x - other.x, one.y - other.y)
+    return depth / min(one.radius, other.radius)
+
+
 def random_scene(
-    rng: np.random.Generator, count: int, pairs: Sequence[Pair] = PAIRS, variety: Variety = VARIETY
+    rng: np.random.Generator,
+    count: int,
+    pairs: Sequence[Pair] = PAIRS,
+    variety: Variety = VARIETY,
+    twins: Sequence[Pair] = PAIRS,
 ) -> Scene:
-    """A scene of `count` different objects, each (colour, shape) taken from `pairs`, none touching another.
+    """A scene of `count` objects, each (colour, shape) taken from `pairs`, none more than partly covered.
+
+    Objects differ, but that now and then one of `twins` is there two or three times.
 
     Raises ValueError when `count` is negative, above `MOST_OBJECTS`, or above the number of pairs.
     """
@@ -122,186 +194,90 @@ def random_scene(
         raise ValueError(
             f"A scene of {count} objects was asked for; choose 0 to {min(MOST_OBJECTS, len(pairs))} objects."
         )
-    chosen = [pairs[index] for index in rng.choice(len(pairs), size=count, replace=False)]
+    return scene_of(rng, _choose(rng, count, pairs, variety, twins), variety)
+
+
+def scene_of(rng: np.random.Generator, pairs: Sequence[Pair], variety: Variety = VARIETY) -> Scene:
+    """A scene of just these pairs, at random places."""
     placed: list[SceneObject] = []
-    while len(placed) < count:
-        placed = _place(rng, chosen, variety)
+    while len(placed) < len(pairs):
+        placed = _place(rng, pairs, variety)
     return Scene(tuple(sorted(placed, key=lambda item: item.x)), random_look(rng, variety))
 
 
-def random_look(rng: np.random.Generator, variety: Variety = VARIETY) -> Look:
-    """A ground of low saturation, and mild faults of exposure, focus and sensor."""
-    ground = _bgr(rng.uniform(0, 360), rng.uniform(*variety.ground_saturation), rng.uniform(*variety.ground_value))
-    return Look(
-        ground_bgr=ground,
-        gradient=rng.uniform(*variety.gradient),
-        gradient_deg=rng.uniform(0, 360),
-        exposure=rng.uniform(*variety.exposure),
-        blur=rng.uniform(*variety.blur),
-        noise=rng.uniform(*variety.noise),
-        noise_seed=int(rng.integers(2**31)),
+def random_object(rng: np.random.Generator, pair: Pair, variety: Variety = VARIETY, *, among: int = 1) -> SceneObject:
+    """An object of this colour and shape, anywhere in the frame of `among` objects, its paint a little off the norm."""
+    colour, shape = pair
+    least, most = variety.radius
+    radius = rng.uniform(least, max(least, most * (1 - variety.crowding * (among - 1))))
+    x, y = rng.uniform(radius, 1 - radius, size=2)
+    return SceneObject(
+        colour,
+        shape,
+        float(x),
+        float(y),
+        radius,
+        angle_deg=rng.uniform(*variety.angle_deg),
+        tilt=rng.uniform(*variety.tilt),
+        tilt_deg=rng.uniform(0, 180),
+        vanishing=rng.uniform(0, variety.vanishing),
+        nearness=rng.random(),
+        paint=_random_paint(rng, colour, variety),
     )
 
 
-def random_object(rng: np.random.Generator, pair: Pair, variety: Variety = VARIETY) -> SceneObject:
-    """An object of this colour and shape, anywhere in the frame, its paint a little off the colour's norm."""
-    colour, shape = pair
+def random_look(rng: np.random.Generator, variety: Variety = VARIETY) -> Look:
+    """A ground of low saturation, a light, and mild faults of exposure, focus, sensor and compression."""
+    ground = Ground(
+        kind=GROUNDS[int(rng.integers(len(GROUNDS)))],
+        bgr=_bgr(rng.uniform(0, 360), rng.uniform(*variety.ground_saturation), rng.uniform(*variety.ground_value)),
+        contrast=rng.uniform(*variety.ground_contrast),
+        gradient=rng.uniform(*variety.gradient),
+        gradient_deg=rng.uniform(0, 360),
+        clutter=max(0, int(rng.integers(-variety.clutter, variety.clutter + 1))),  # none in half of the frames
+        seed=int(rng.integers(2**31)),
+    )
+    cast = 1 + rng.uniform(-variety.cast, variety.cast, size=3)
+    return Look(
+        ground=ground,
+        shadow=rng.uniform(*variety.shadow),
+        shade=max(0.0, rng.uniform(-variety.shadow[1], variety.shadow[1])),
+        light_deg=rng.uniform(0, 360),
+        exposure=rng.uniform(*variety.exposure),
+        cast=(float(cast[0]), float(cast[1]), float(cast[2])),
+        blur=rng.uniform(*variety.blur),
+        noise=rng.uniform(*variety.noise),
+        noise_seed=int(rng.integers(2**31)),
+        jpeg_quality=int(rng.integers(*variety.jpeg_quality)) if rng.random() < variety.jpeg else None,
+    )
+
+
+def _choose(
+    rng: np.random.Generator, count: int, pairs: Sequence[Pair], variety: Variety, twins: Sequence[Pair]
+) -> list[Pair]:
+    chosen = [pairs[index] for index in rng.choice(len(pairs), size=count, replace=False)]
+    if count >= 2 and rng.random() < variety.twins and chosen[0] in twins:
+        copies = 3 if count >= 3 and rng.random() < 0.3 else 2
+        chosen[1:copies] = chosen[:1] * (copies - 1)
+    return chosen
+
+
+def _random_paint(rng: np.random.Generator, colour: str, variety: Variety) -> Paint:
     hue, saturation, value = COLOURS[colour]
-    paint = _bgr(
+    bgr = _bgr(
         hue + rng.uniform(*variety.hue_shift_deg),
         saturation * rng.uniform(*variety.paint_scale),
         value * rng.uniform(*variety.paint_scale),
     )
-    radius = rng.uniform(*variety.radius)
-    x, y = rng.uniform(radius, 1 - radius, size=2)
-    return SceneObject(colour, shape, float(x), float(y), radius, rng.uniform(*variety.angle_deg), paint)
-
-
-def draw(scene: Scene, size_px: int) -> NDArray[np.uint8]:
-    """The frame of a scene, [size_px, size_px, 3] BGR. The same scene and size give the same bytes."""
-    look = scene.look
-    image = _ground(look, size_px)
-    for item in scene.objects:
-        contours = [_to_fixed_point(points) for points in _contours_px(item, size_px)]
-        # Several contours in one call are filled even-odd: an inner one is a hole.
-        cv2.fillPoly(image, contours, item.paint_bgr, cv2.LINE_AA, _FRACTION_BITS)
-    if look.blur * size_px > 0.3:  # a narrower kernel changes nothing
-        cv2.GaussianBlur(image, (0, 0), look.blur * size_px, dst=image)
-    noise = np.random.default_rng(look.noise_seed).standard_normal((size_px, size_px, 1), dtype=np.float32)
-    noisy = image * np.float32(look.exposure) + noise * np.float32(look.noise)  # [S, S, 3] + [S, S, 1]
-    return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
-
-
-def object_map(scene: Scene, size_px: int) -> NDArray[np.uint8]:
-    """Which object covers each pixel, [size_px, size_px]: 0 for the ground, i + 1 for `scene.objects[i]`.
-
-    A hole belongs to its object: that something is a ring shows in its middle too.
-    """
-    labels = np.zeros((size_px, size_px), np.uint8)
-    for number, item in enumerate(scene.objects, start=1):
-        outline = _to_fixed_point(_contours_px(item, size_px)[0])
-        cv2.fillPoly(labels, [outline], number, cv2.LINE_8, _FRACTION_BITS)
-    return labels
-
-
-class MovingScene:
-    """What the demo camera looks at: one to three objects that drift, bounce, come and go."""
-
-    SPEED = (0.002, 0.007)  # of the frame's side a step
-    STEPS_BETWEEN_CHANGES = (60, 150)
-
-    def __init__(self, seed: int, size_px: int = 480) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._size_px = size_px
-        start = random_scene(self._rng, int(self._rng.integers(1, MOST_OBJECTS + 1)))
-        self._look = start.look
-        self._objects = list(start.objects)
-        self._velocities = [self._random_velocity() for _ in self._objects]  # [dx, dy] of each object
-        self._steps_to_change = self._random_wait()
-
-    def step(self) -> None:
-        """Move everything by one frame's worth; now and then add or remove one object."""
-        for index, item in enumerate(self._objects):
-            self._objects[index] = self._moved(index, item)
-        self._look = replace(self._look, noise_seed=int(self._rng.integers(2**31)))
-        self._steps_to_change -= 1
-        if self._steps_to_change <= 0:
-            self._add_or_remove()
-            self._steps_to_change = self._random_wait()
-
-    def draw(self) -> NDArray[np.uint8]:
-        """The present frame, [size_px, size_px, 3] BGR."""
-        return draw(self.truth(), self._size_px)
-
-    def truth(self) -> Scene:
-        """What the present frame shows, objects from left to right."""
-        return Scene(tuple(sorted(self._objects, key=lambda item: item.x)), self._look)
-
-    def _moved(self, index: int, item: SceneObject) -> SceneObject:
-        """The object one step on; it turns back at the frame's edge and stays where another one is in its way."""
-        velocity = self._velocities[index]
-        for axis, place in enumerate((item.x, item.y)):
-            outward = math.copysign(1.0, place - 0.5)
-            if not item.radius <= place + velocity[axis] <= 1 - item.radius:
-                velocity[axis] = -outward * abs(velocity[axis])
-        moved = replace(item, x=item.x + float(velocity[0]), y=item.y + float(velocity[1]))
-        others = self._objects[:index] + self._objects[index + 1 :]
-        if all(_apart(moved, other, VARIETY.gap) for other in others):
-            return moved
-        self._velocities[index] = self._random_velocity()
-        return item
-
-    def _add_or_remove(self) -> None:
-        count = len(self._objects)
-        grow = count == 1 or (count < MOST_OBJECTS and self._rng.random() < 0.5)
-        if not grow:
-            index = int(self._rng.integers(count))
-            del self._objects[index], self._velocities[index]
-            return
-        absent = [pair for pair in PAIRS if pair not in self.truth().pairs]
-        newcomer = random_object(self._rng, absent[int(self._rng.integers(len(absent)))])
-        if all(_apart(newcomer, other, VARIETY.gap) for other in self._objects):  # else: it comes at another change
-            self._objects.append(newcomer)
-            self._velocities.append(self._random_velocity())
-
-    def _random_velocity(self) -> NDArray[np.float64]:
-        angle = self._rng.uniform(0, 2 * math.pi)
-        return self._rng.uniform(*self.SPEED) * np.array([math.cos(angle), math.sin(angle)])
-
-    def _random_wait(self) -> int:
-        return int(self._rng.integers(*self.STEPS_BETWEEN_CHANGES))
-
-
-# Polygons are given to OpenCV in fixed point, 1/16 pixel, so that a drifting shape moves smoothly.
-_FRACTION_BITS = 4
-
-
-def _polygon(corners: int, radii: Sequence[float] = (1.0,), turn_deg: float = -90.0) -> NDArray[np.float64]:
-    """`corners` points round the origin, the radii taken in turn; the first one points up. [corners, 2]"""
-    angles = np.radians(turn_deg) + np.arange(corners) * (2 * np.pi / corners)
-    radius = np.resize(np.asarray(radii, float), corners)
-    return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
-
-
-def _cross(arm: float, length: float = 0.95) -> NDArray[np.float64]:
-    """A plus sign whose arms are 2 `arm` wide and reach `length` from the middle. [12, 2]"""
-    quarter = np.array([(arm, -arm), (length, -arm), (length, arm)])  # the right arm; the others are its turns
-    turn = np.array([(0.0, 1.0), (-1.0, 0.0)])  # row vector @ turn: a quarter turn
-    return np.concatenate([quarter, quarter @ turn, quarter @ turn @ turn, quarter @ turn @ turn @ turn])
-
-
-# Each shape's contours in units of its radius; the first is the outline, any further one a hole.
-_CONTOURS: dict[str, list[NDArray[np.float64]]] = {
-    "circle": [0.95 * _polygon(48)],
-    "square": [_polygon(4, (1.15,), turn_deg=-45.0)],
-    "triangle": [_polygon(3, (1.12,))],
-    "star": [_polygon(10, (1.1, 0.46))],
-    "cross": [_cross(0.32)],
-    "ring": [_polygon(48), 0.55 * _polygon(48)],
-}
-
-
-def _contours_px(item: SceneObject, size_px: int) -> list[NDArray[np.float64]]:
-    """The object's contours, each [points, 2] as (x, y) in pixels."""
-    angle = math.radians(item.angle_deg)
-    turn = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
-    centre = np.array([item.x, item.y])
-    return [(points @ turn * item.radius + centre) * size_px for points in _CONTOURS[item.shape]]
-
-
-def _to_fixed_point(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    # OpenCV's integer coordinates name pixel centres, hence the half pixel.
-    return np.rint((points - 0.5) * (1 << _FRACTION_BITS)).astype(np.int32)
-
-
-def _ground(look: Look, size_px: int) -> NDArray[np.uint8]:
-    """The empty frame: one colour, its brightness changing evenly in one direction."""
-    along = np.linspace(-0.5, 0.5, size_px, dtype=np.float32)
-    angle = math.radians(look.gradient_deg)
-    slope = along[None, :] * math.cos(angle) + along[:, None] * math.sin(angle)  # [1, S] + [S, 1] -> [S, S]
-    light = (1 + look.gradient * slope).astype(np.float32)
-    ground = light[:, :, None] * np.asarray(look.ground_bgr, np.float32)  # [S, S, 1] * [3] -> [S, S, 3]
-    return np.clip(ground, 0, 255).astype(np.uint8)
+    textured = rng.random() < variety.textured
+    return Paint(
+        bgr,
+        texture=TEXTURES[1 + int(rng.integers(len(TEXTURES) - 1))] if textured else TEXTURES[0],
+        tone=rng.uniform(*variety.tone),
+        cycles=rng.uniform(*variety.texture_cycles),
+        angle_deg=rng.uniform(0, 360),
+        shade=rng.uniform(*variety.shade),
+    )
 
 
 def _place(rng: np.random.Generator, pairs: Sequence[Pair], variety: Variety) -> list[SceneObject]:
@@ -309,8 +285,8 @@ def _place(rng: np.random.Generator, pairs: Sequence[Pair], variety: Variety) ->
     placed: list[SceneObject] = []
     for pair in pairs:
         for _ in range(12):
-            item = random_object(rng, pair, variety)
-            if all(_apart(item, other, variety.gap) and abs(item.x - other.x) >= variety.least_dx for other in placed):
+            item = random_object(rng, pair, variety, among=len(pairs))
+            if all(fits(item, other, variety) for other in placed):
                 placed.append(item)
                 break
         else:
@@ -318,11 +294,17 @@ def _place(rng: np.random.Generator, pairs: Sequence[Pair], variety: Variety) ->
     return placed
 
 
-def _apart(one: SceneObject, other: SceneObject, gap: float) -> bool:
-    return math.hypot(one.x - other.x, one.y - other.y) >= one.radius + other.radius + gap
+def fits(one: SceneObject, other: SceneObject, variety: Variety = VARIETY) -> bool:
+    """Whether two objects leave enough of each other to see, and one is clearly left of the other."""
+    return overlap(one, other) <= variety.overlap and abs(one.x - other.x) >= variety.least_dx
 
 
-def _bgr(hue_deg: float, saturation: float, value: float) -> tuple[int, int, int]:
+def twins_of(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs that are there more than once."""
+    return [pair for pair, times in Counter(pairs).items() if times > 1]
+
+
+def _bgr(hue_deg: float, saturation: float, value: float) -> Bgr:
     """Hue in degrees, saturation and value in 0..1 (clipped), as a BGR triple of 0..255."""
     hue, saturation, value = hue_deg % 360, min(max(saturation, 0), 1), min(max(value, 0), 1)
 

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers.models import WordPiece
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
 
-from edge_app.demo import language
+from edge_app.demo import questions
 
-IMAGE_PX = 96
-PATCH_PX = 12
+IMAGE_PX = 128
+PATCH_PX = 16
 HIDDEN = 192
 HEADS = 6
 VISION_LAYERS = 6
@@ -33,7 +33,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 def word_ids() -> dict[str, int]:
     """Token -> id: the special tokens, then every whole word of the demo's language."""
-    return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *language.vocabulary()))}
+    return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *questions.vocabulary()))}
 
 
 def build_tokenizer() -> Tokenizer:

@@ -19,29 +19,34 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from edge_app.demo import language, world
-from export.demo.checkpoint import (
-    CLIP_MEAN,
-    CLIP_STD,
-    DEC_ID,
-    IMAGE_PX,
-    PAD_ID,
-    PATCH_PX,
-    build_tokenizer,
-    word_ids,
-)
+from edge_app.demo import language, questions, world
+from edge_app.demo.drawing import draw
+from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, build_tokenizer, word_ids
+from export.demo.targets import patch_targets
 
 QUESTIONS_PER_SCENE = 4
-# The slow kinds get more: with equal shares, 12 minutes brought colours to 0.98 and left yes or no at chance, 0.52.
-KIND_SHARES = {"colour": 0.06, "shape": 0.08, "presence": 0.28, "count": 0.08, "side": 0.25, "where": 0.25}
-COUNT_SHARES = (0.04, 0.26, 0.35, 0.35)  # of scenes with 0, 1, 2, 3 objects
-DRAWN_PX = (96, 128, 160)  # camera frames come in many sizes; their reduction leaves traces that the model should know
-PATCH_SHARE = 0.2  # of a patch that an object must cover to be the patch's class
+# Share of each kind. The slow ones get more: with equal shares colours were at 0.98 while yes or no stood at chance.
+KIND_SHARES = {
+    "what": 0.08,
+    "colour": 0.05,
+    "shape": 0.05,
+    "presence": 0.17,
+    "count": 0.16,
+    "side": 0.13,
+    "between": 0.08,
+    "where": 0.08,
+    "bigger": 0.06,
+    "relation": 0.08,
+    "none": 0.06,
+}
+COUNT_SHARES = (0.03, 0.12, 0.15, 0.18, 0.18, 0.17, 0.17)  # of scenes with 0 to 6 objects
+DRAWN_PX = (128, 160, 208)  # camera frames come in many sizes; their reduction leaves traces that the model should know
 MISREAD_SHARE = 0.25  # of the decoder's colour words, see `misread`
 WITHOUT_MARK_SHARE = 0.2  # of questions without their question mark: people leave it out
+TWINS = tuple(pair for pair in world.PAIRS if pair not in world.WITHHELD_TWINS)
 
-CAPTION_TOKENS = 14  # [DEC], three times "a red circle", "and" between them, [SEP]
-QUESTION_TOKENS = 14  # [CLS], at most 12 words and the mark, [SEP]
+CAPTION_TOKENS = 36  # [DEC], six times "a red circle", up to three words between two of them, [SEP]
+QUESTION_TOKENS = 14  # [CLS], at most 11 words and the mark, [SEP]
 ANSWER_TOKENS = 5  # [DEC] a blue square [SEP]
 
 _COLOUR_IDS = np.array([word_ids()[colour] for colour in world.COLOURS])
@@ -53,13 +58,12 @@ RawBatch = dict[str, NDArray[Any]]  # the fields of `Batch` as arrays, pixels st
 class Batch:
     """B scenes with Q questions each, N patches a scene; token rows are padded with [PAD]."""
 
-    pixels: Tensor  # f32 [B, 3, IMAGE_PX, IMAGE_PX], normalised
-    patch_colours: Tensor  # i64 [B, N]: 0 for the ground, else 1 + the colour's index
-    patch_shapes: Tensor  # i64 [B, N], likewise
+    pixels: Tensor  # bf16 [B, 3, IMAGE_PX, IMAGE_PX], normalised
+    patches: Tensor  # i64 [B, N, tasks], see export.demo.targets
     captions: Tensor  # i64 [B, CAPTION_TOKENS]
     caption_inputs: Tensor  # likewise, with some colours misread
-    questions: Tensor  # i64 [B * Q, QUESTION_TOKENS], the questions of one scene side by side
-    answers: Tensor  # i64 [B * Q, ANSWER_TOKENS]
+    questions: Tensor  # i64 [B, Q * QUESTION_TOKENS], the questions of one scene side by side
+    answers: Tensor  # i64 [B, Q * ANSWER_TOKENS]
     answer_inputs: Tensor  # likewise, with some colours misread
 
 
@@ -87,19 +91,18 @@ def batches(size: int, seed: int) -> Iterator[Batch]:
 
 def draw_sample(rng: np.random.Generator, tokenizer: Tokenizer) -> RawBatch:
     """One scene with its questions, as the rows that `RandomBatches` stacks."""
-    scene = world.random_scene(rng, int(rng.choice(4, p=COUNT_SHARES)), world.TRAINING_PAIRS)
+    count = int(rng.choice(len(COUNT_SHARES), p=COUNT_SHARES))
+    scene = world.random_scene(rng, count, world.TRAINING_PAIRS, twins=TWINS)
     asked = [
-        language.random_question(scene, rng, world.TRAINING_PAIRS, KIND_SHARES) for _ in range(QUESTIONS_PER_SCENE)
+        questions.random_question(scene, rng, world.TRAINING_PAIRS, KIND_SHARES) for _ in range(QUESTIONS_PER_SCENE)
     ]
     texts = [one.text.rstrip("?") if rng.random() < WITHOUT_MARK_SHARE else one.text for one in asked]
-    colours, shapes = patch_classes(scene)
     caption = token_row(tokenizer, language.caption(scene), CAPTION_TOKENS, first=DEC_ID)
     answers = np.stack([token_row(tokenizer, one.answer, ANSWER_TOKENS, first=DEC_ID) for one in asked])
-    frame = world.draw(scene, DRAWN_PX[int(rng.integers(len(DRAWN_PX)))])
+    frame = draw(scene, DRAWN_PX[int(rng.integers(len(DRAWN_PX)))])
     return {
         "pixels": resize_rgb(frame),
-        "patch_colours": colours,
-        "patch_shapes": shapes,
+        "patches": patch_targets(scene),
         "captions": caption,
         "caption_inputs": misread(caption, rng),
         "questions": np.stack([token_row(tokenizer, text, QUESTION_TOKENS) for text in texts]),
@@ -120,20 +123,6 @@ def normalise(rgb: NDArray[np.uint8]) -> Tensor:
         torch.as_tensor(rgb.astype(np.float32)).div_(255).sub_(torch.tensor(CLIP_MEAN)).div_(torch.tensor(CLIP_STD))
     )
     return scaled.permute(0, 3, 1, 2).contiguous()
-
-
-def patch_classes(scene: world.Scene) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Colour and shape class of each patch, row by row: 0 for the ground, else 1 + the index. Both [N]"""
-    side = IMAGE_PX // PATCH_PX
-    cells = world.object_map(scene, IMAGE_PX).reshape(side, PATCH_PX, side, PATCH_PX)
-    numbers = np.arange(len(scene.objects) + 1)[:, None, None, None, None]
-    share = (cells == numbers).mean(axis=(2, 4))  # [objects + 1, side, PATCH, side, PATCH] -> [objects + 1, side, side]
-    share[0] = PATCH_SHARE  # the ground wins where no object covers its least share
-    winner = share.argmax(axis=0).reshape(-1)
-    colours, shapes = list(world.COLOURS), list(world.SHAPES)
-    colour_of = np.array([0, *(1 + colours.index(item.colour) for item in scene.objects)])
-    shape_of = np.array([0, *(1 + shapes.index(item.shape) for item in scene.objects)])
-    return colour_of[winner], shape_of[winner]
 
 
 def token_row(tokenizer: Tokenizer, text: str, length: int, first: int | None = None) -> NDArray[np.int64]:
@@ -163,8 +152,8 @@ def misread(tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.i
 
 
 def _to_batch(raw: RawBatch) -> Batch:
-    """Arrays -> tensors; the questions of all scenes in one dimension: [B, Q, T] -> [B * Q, T]."""
+    """Arrays -> tensors; the questions of all scenes in one row: [B, Q, T] -> [B, Q * T]."""
     tensors = {name: torch.as_tensor(rows) for name, rows in raw.items() if name != "pixels"}
     for name in ("questions", "answers", "answer_inputs"):
-        tensors[name] = tensors[name].flatten(0, 1)
-    return Batch(pixels=normalise(np.asarray(raw["pixels"])), **tensors)
+        tensors[name] = tensors[name].flatten(1, 2)
+    return Batch(pixels=normalise(np.asarray(raw["pixels"])).bfloat16(), **tensors)

@@ -1,76 +1,111 @@
 """How well a demo model sees: captions and answers about fresh scenes, judged against the truth.
 
-A model is two callables, so that the same figures come from the PyTorch checkpoint, from a bundle and from a service
-over MQTT: `caption(image)` and `answer(image, question)`, image [H, W, 3] BGR. Each returns the text, or the text with
-the confidence (0..1) that the model gives it.
+`python -m export evaluate-demo BUNDLE [--scenes N] [--seed S] [--json]`; a checkpoint folder does as well.
 
-    python -m export.demo.evaluate CHECKPOINT [--scenes N]      prints the figures of the PyTorch model as JSON
+Training draws scenes from seeds below `FIRST_SEED`, so any seed from there on gives scenes that it never saw.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge_app.demo import language, world
+from edge_app.demo import language, questions, world
+from edge_app.demo.drawing import draw
+from edge_app.errors import EdgeAppError
+from export.demo.sight import Eyes, Sight, open_eyes
 
-Image = NDArray[np.uint8]
-Reply = str | tuple[str, float]  # text, or text and confidence
-Captioner = Callable[[Image], Reply]
-Answerer = Callable[[Image, str], Reply]
-
+FIRST_SEED = 20_000
 FRAME_PX = 240  # the scene as a camera would hand it over; the model's own preprocessing reduces it
-UNSEEN_SHARE = 0.25  # of `scenes`, drawn in addition for the recall of withheld pairs
-CALIBRATION_BINS = 10
+WITHHELD_SHARE = 0.25  # of `scenes`, drawn in addition for each of the two things withheld from training
+CALIBRATION_BINS = 15
+TWINS = tuple(pair for pair in world.TRAINING_PAIRS if pair not in world.WITHHELD_TWINS)
 
 
-def evaluate(caption: Captioner, answer: Answerer, *, scenes: int = 500, seed: int = 20_000) -> dict[str, Any]:
-    """Figures over `scenes` fresh scenes of 1 to 3 objects, each asked one question of every kind that it allows.
+@dataclass
+class _Tally:
+    """What captions and answers got right so far."""
 
-    Returns `object_precision`, `object_recall` (objects named in captions, of objects named / of objects there),
-    `caption_exact` (captions that are the truth word for word, so in its order, from left to right),
-    `unseen_recall` (the recall of pairs withheld from training, in scenes of their own), `answer_accuracy`,
-    `by_question` (accuracy a kind), and `ece`: the expected calibration error of the answers' confidences, None when
-    the model gives none. All but `unseen_recall` cover training pairs only.
+    scenes: int = 0
+    exact: int = 0
+    said: int = 0  # objects named
+    there: int = 0
+    named: int = 0  # of those there
+    asked: Counter[str] = field(default_factory=Counter)  # by kind of question
+    right: Counter[str] = field(default_factory=Counter)
+    yes_no: list[tuple[bool, float]] = field(default_factory=list)  # right, confidence
+
+    def judge_caption(self, scene: world.Scene, caption: str) -> None:
+        objects = language.named_objects(caption)
+        self.scenes += 1
+        self.exact += caption == language.caption(scene)
+        self.said += len(objects)
+        self.there += len(scene.pairs)
+        self.named += language.count_right(objects, scene.pairs)
+
+    def judge_answer(self, question: questions.Question, sight: Sight) -> None:
+        answer = sight.answer(question.text)
+        self.asked[question.kind] += 1
+        self.right[question.kind] += answer.text == question.answer
+        if question.answer in (questions.YES, questions.NO) and answer.p_yes is not None:
+            says_yes = answer.p_yes >= 0.5
+            right = says_yes == (question.answer == questions.YES)
+            self.yes_no.append((right, answer.p_yes if says_yes else 1 - answer.p_yes))
+
+
+def evaluate(see: Eyes, *, scenes: int = 2_000, seed: int = FIRST_SEED) -> dict[str, Any]:
+    """Figures over `scenes` fresh scenes of 1 to 6 objects, each asked one question of every kind that it allows.
+
+    Returns shares of 0..1, None where nothing was judged:
+
+    - `object_precision`, `object_recall`: objects with the right colour and shape, of those that captions name and of
+      those that are there; `caption_exact`: captions that are the truth word for word, in order, with all relations.
+    - `unseen_recall`: the same recall of pairs that training withheld; `unseen_twins_recall`: of pairs that training
+      never showed twice in a scene; each in scenes of its own.
+    - `answer_accuracy`, and `by_question` for each kind; `ece`: the expected calibration error of P(yes).
+
+    Only the figures that begin with "unseen" are of what training withheld.
     """
     rng = np.random.default_rng(seed)
-    said = there = named = exact = 0
-    verdicts: list[tuple[str, bool, float | None]] = []  # kind of question, right, confidence
+    tally = _Tally()
     for _ in tqdm(range(scenes), desc="scenes", unit="scene"):
-        scene = world.random_scene(rng, _random_count(rng), world.TRAINING_PAIRS)
-        image = world.draw(scene, FRAME_PX)
-        spoken = _split(caption(image))[0]
-        exact += spoken.strip() == language.caption(scene)
-        objects = language.named_objects(spoken)
-        said, there = said + len(objects), there + len(scene.pairs)
-        named += language.count_right(objects, scene.pairs)
-        for kind in language.KINDS:
-            question = language.ask(scene, rng, kind, world.TRAINING_PAIRS)
+        count = int(rng.integers(1, world.MOST_OBJECTS + 1))
+        scene = world.random_scene(rng, count, world.TRAINING_PAIRS, twins=TWINS)
+        sight = see(draw(scene, FRAME_PX))
+        tally.judge_caption(scene, sight.caption())
+        for kind in questions.KINDS:
+            question = questions.ask(scene, rng, kind, world.TRAINING_PAIRS)
             if question is not None:
-                text, confidence = _split(answer(image, question.text))
-                verdicts.append((kind, text.strip() == question.answer, confidence))
+                tally.judge_answer(question, sight)
+    withheld = round(scenes * WITHHELD_SHARE)
     return {
-        "object_precision": _share(named, said),
-        "object_recall": _share(named, there),
-        "caption_exact": _share(exact, scenes),
-        "unseen_recall": _unseen_recall(caption, rng, round(scenes * UNSEEN_SHARE)),
-        "answer_accuracy": _share(sum(right for _, right, _ in verdicts), len(verdicts)),
-        "by_question": _by_kind(verdicts),
-        "ece": expected_calibration_error([(right, sure) for _, right, sure in verdicts if sure is not None]),
+        "object_precision": _share(tally.named, tally.said),
+        "object_recall": _share(tally.named, tally.there),
+        "caption_exact": _share(tally.exact, tally.scenes),
+        "unseen_recall": _recall(see, tqdm(_unseen_scenes(rng, withheld), "unseen pairs", withheld), times=1),
+        "unseen_twins_recall": _recall(see, tqdm(_twin_scenes(rng, withheld), "unseen twins", withheld), times=2),
+        "answer_accuracy": _share(tally.right.total(), tally.asked.total()),
+        "by_question": {kind: tally.right[kind] / tally.asked[kind] for kind in questions.KINDS if tally.asked[kind]},
+        "ece": expected_calibration_error(tally.yes_no),
+        "scenes": scenes,
+        "seed": seed,
     }
 
 
 def expected_calibration_error(verdicts: Sequence[tuple[bool, float]]) -> float | None:
-    """Mean distance between confidence and accuracy over bins of confidence, weighted by their answers.
+    """Mean distance of confidence and accuracy over bins of confidence, weighted by their answers (Guo et al. 2017).
 
-    None without verdicts.
+    `verdicts` are (right, confidence 0..1). None without any.
     """
     if not verdicts:
         return None
@@ -81,96 +116,73 @@ def expected_calibration_error(verdicts: Sequence[tuple[bool, float]]) -> float 
     return float(sum(gaps) / len(verdicts))
 
 
-def torch_model(folder: str) -> tuple[Captioner, Answerer]:
-    """The two callables of a checkpoint, run by transformers: the reference that a bundle is measured against."""
-    import cv2
-    import torch
-    from transformers import AutoTokenizer, BlipForQuestionAnswering, BlipImageProcessorPil
-
-    model: Any = BlipForQuestionAnswering.from_pretrained(folder)  # in evaluation mode
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    processor = BlipImageProcessorPil.from_pretrained(folder)
-    text_config = model.config.text_config
-
-    def pixels(image: Image) -> torch.Tensor:
-        values: torch.Tensor = processor(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), return_tensors="pt")["pixel_values"]
-        return values
-
-    def finished(output: Any) -> Reply:
-        """Generated ids [1, T] after the start token -> the text, and the mean probability of its tokens."""
-        ids = output.sequences[0, 1:]
-        chosen = [score[0].softmax(-1)[token].item() for score, token in zip(output.scores, ids, strict=True)]
-        return str(tokenizer.decode(ids, skip_special_tokens=True)), float(np.mean(chosen))
-
-    @torch.inference_mode()
-    def caption(image: Image) -> Reply:
-        states = model.vision_model(pixel_values=pixels(image)).last_hidden_state
-        start = torch.tensor([[text_config.bos_token_id]])
-        output = model.text_decoder.generate(
-            input_ids=start,
-            encoder_hidden_states=states,
-            eos_token_id=text_config.sep_token_id,
-            pad_token_id=text_config.pad_token_id,
-            max_new_tokens=20,
-            output_scores=True,
-            return_dict_in_generate=True,
-        )
-        return finished(output)
-
-    @torch.inference_mode()
-    def answer(image: Image, question: str) -> Reply:
-        output = model.generate(
-            **tokenizer(question, return_tensors="pt", return_token_type_ids=False),
-            pixel_values=pixels(image),
-            max_new_tokens=10,
-            output_scores=True,
-            return_dict_in_generate=True,
-        )
-        return finished(output)
-
-    return caption, answer
-
-
-def _unseen_recall(caption: Captioner, rng: np.random.Generator, scenes: int) -> float | None:
-    """Share of withheld pairs that captions name; each scene has one, among objects of training pairs."""
-    named = 0
-    for _ in tqdm(range(scenes), desc="unseen pairs", unit="scene"):
+def _unseen_scenes(rng: np.random.Generator, scenes: int) -> Iterator[tuple[world.Scene, world.Pair]]:
+    """Scenes with one pair that training withheld among others that it showed."""
+    for _ in range(scenes):
         withheld = world.WITHHELD_PAIRS[int(rng.integers(len(world.WITHHELD_PAIRS)))]
-        scene = world.random_scene(rng, _random_count(rng), (*world.TRAINING_PAIRS, withheld))
-        while withheld not in scene.pairs:
-            scene = world.random_scene(rng, _random_count(rng), (*world.TRAINING_PAIRS, withheld))
-        objects = language.named_objects(_split(caption(world.draw(scene, FRAME_PX)))[0])
-        named += withheld in objects
-    return _share(named, scenes)
+        yield _scene_with(rng, [withheld], int(rng.integers(1, world.MOST_OBJECTS + 1))), withheld
 
 
-def _random_count(rng: np.random.Generator) -> int:
-    return int(rng.integers(1, world.MOST_OBJECTS + 1))
+def _twin_scenes(rng: np.random.Generator, scenes: int) -> Iterator[tuple[world.Scene, world.Pair]]:
+    """Scenes with two of a pair that training only showed alone."""
+    for _ in range(scenes):
+        twin = world.WITHHELD_TWINS[int(rng.integers(len(world.WITHHELD_TWINS)))]
+        yield _scene_with(rng, [twin, twin], int(rng.integers(2, world.MOST_OBJECTS + 1))), twin
 
 
-def _split(reply: Reply) -> tuple[str, float | None]:
-    return (reply, None) if isinstance(reply, str) else reply
+def _scene_with(rng: np.random.Generator, pairs: list[world.Pair], count: int) -> world.Scene:
+    others = [pair for pair in world.TRAINING_PAIRS if pair not in pairs]
+    chosen = rng.choice(len(others), size=count - len(pairs), replace=False)
+    return world.scene_of(rng, [*pairs, *(others[index] for index in chosen)])
+
+
+def _recall(see: Eyes, scenes: Iterable[tuple[world.Scene, world.Pair]], times: int) -> float | None:
+    """Share of the objects of a pair, there `times` a scene, that captions name."""
+    named = judged = 0
+    for scene, pair in scenes:
+        objects = language.named_objects(see(draw(scene, FRAME_PX)).caption())
+        named += min(objects.count(pair), times)
+        judged += times
+    return _share(named, judged)
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _by_kind(verdicts: Sequence[tuple[str, bool, float | None]]) -> dict[str, float]:
-    asked, right = Counter(kind for kind, _, _ in verdicts), Counter(kind for kind, good, _ in verdicts if good)
-    return {kind: right[kind] / asked[kind] for kind in asked}
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line, evaluate, print; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m export evaluate-demo", description="How well a demo model sees.")
+    parser.add_argument(
+        "folder", metavar="BUNDLE", type=Path, help="a demo bundle, or a checkpoint of export.demo.train"
+    )
+    parser.add_argument("--scenes", type=int, default=2_000, help="fresh scenes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the scenes (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="of the processor; default: the library's choice")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    arguments = parser.parse_args(argv)
+    if arguments.scenes < 1 or arguments.seed < 0:
+        parser.error(f"{arguments.scenes} scenes of seed {arguments.seed}: give at least 1 scene and a seed from 0 on")
+    try:
+        see = open_eyes(arguments.folder, arguments.threads)
+        figures = evaluate(see, scenes=arguments.scenes, seed=arguments.seed)
+    except (EdgeAppError, OSError) as error:
+        print(f"evaluate-demo: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(figures) if arguments.json else table(figures))
+    return 0
 
 
-def main() -> None:
-    """Parse the command line, evaluate, print JSON."""
-    parser = argparse.ArgumentParser(prog="python -m export.demo.evaluate", description="Figures of a demo checkpoint.")
-    parser.add_argument("checkpoint", help="folder that export.demo.train wrote")
-    parser.add_argument("--scenes", type=int, default=500, help="fresh scenes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=20_000, help="of the scenes (default: %(default)s)")
-    arguments = parser.parse_args()
-    caption, answer = torch_model(arguments.checkpoint)
-    print(json.dumps(evaluate(caption, answer, scenes=arguments.scenes, seed=arguments.seed), indent=2))
+def table(figures: dict[str, Any]) -> str:
+    """The figures for a person, in per cent."""
+    lines = [f"{figures['scenes']} scenes of seed {figures['seed']}"]
+    for name, value in figures.items():
+        if isinstance(value, float) and not math.isnan(value):
+            lines.append(f"  {name:<22}{100 * value:7.2f} %")
+    lines.append("answers by kind of question")
+    lines += [f"  {kind:<22}{100 * share:7.2f} %" for kind, share in figures["by_question"].items()]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

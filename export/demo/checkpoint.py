@@ -7,6 +7,7 @@ question encoder's states it answers, directly on the image states it captions.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
@@ -15,6 +16,7 @@ from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, Bl
 
 from edge_app.demo import questions
 
+DEMO_WORDS: tuple[str, ...] = tuple(questions.vocabulary())
 IMAGE_PX = 128
 PATCH_PX = 16
 HIDDEN = 192
@@ -31,14 +33,14 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def word_ids() -> dict[str, int]:
-    """Token -> id: the special tokens, then every whole word of the demo's language."""
-    return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *questions.vocabulary()))}
+def word_ids(words: Sequence[str] = DEMO_WORDS) -> dict[str, int]:
+    """Token -> id: the special tokens, then every whole word of the model's language."""
+    return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *words))}
 
 
-def build_tokenizer() -> Tokenizer:
+def build_tokenizer(words: Sequence[str] = DEMO_WORDS) -> Tokenizer:
     """A lower-casing WordPiece of whole words: `[CLS] text [SEP]`; a word it does not know becomes [UNK]."""
-    tokenizer = Tokenizer(WordPiece(word_ids(), unk_token="[UNK]"))
+    tokenizer = Tokenizer(WordPiece(word_ids(words), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
@@ -51,10 +53,10 @@ def build_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def build_model() -> BlipForQuestionAnswering:
+def build_model(words: Sequence[str] = DEMO_WORDS) -> BlipForQuestionAnswering:
     """The untrained model; its widths agree so that the decoder can attend to image and question states alike."""
     text = {
-        "vocab_size": len(word_ids()),
+        "vocab_size": len(word_ids(words)),
         "hidden_size": HIDDEN,
         "encoder_hidden_size": HIDDEN,
         "intermediate_size": 2 * HIDDEN,
@@ -80,12 +82,12 @@ def build_model() -> BlipForQuestionAnswering:
     return BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision, projection_dim=HIDDEN))
 
 
-def save_checkpoint(model: BlipForQuestionAnswering, out: Path) -> None:
+def save_checkpoint(model: BlipForQuestionAnswering, out: Path, words: Sequence[str] = DEMO_WORDS) -> None:
     """Write model, tokenizer and image processor to `out`, replacing it; a reader never sees half a checkpoint."""
     new = out.with_name(out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     model.save_pretrained(new)
-    _save_tokenizer(new)
+    _save_tokenizer(new, words)
     BlipImageProcessor(
         size={"height": IMAGE_PX, "width": IMAGE_PX}, image_mean=CLIP_MEAN, image_std=CLIP_STD, resample=3
     ).save_pretrained(new)
@@ -97,13 +99,13 @@ def save_checkpoint(model: BlipForQuestionAnswering, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _save_tokenizer(folder: Path) -> None:
+def _save_tokenizer(folder: Path, words: Sequence[str]) -> None:
     fast = BertTokenizer(
-        tokenizer_object=build_tokenizer(),
+        tokenizer_object=build_tokenizer(words),
         model_max_length=64,
         bos_token="[DEC]",
         do_lower_case=True,
         model_input_names=["input_ids", "attention_mask"],
     )
     fast.save_pretrained(folder)
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in word_ids()), encoding="utf-8")
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in word_ids(words)), encoding="utf-8")

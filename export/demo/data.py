@@ -56,15 +56,18 @@ RawBatch = dict[str, NDArray[Any]]  # the fields of `Batch` as arrays, pixels st
 
 @dataclass(frozen=True)
 class Batch:
-    """B scenes with Q questions each, N patches a scene; token rows are padded with [PAD]."""
+    """B pictures with Q questions each, N patches a picture; token rows are padded with [PAD].
+
+    What the decoder reads (`..._inputs`) may differ from what it is to say, see `misread`.
+    """
 
     pixels: Tensor  # bf16 [B, 3, IMAGE_PX, IMAGE_PX], normalised
-    patches: Tensor  # i64 [B, N, tasks], see export.demo.targets
-    captions: Tensor  # i64 [B, CAPTION_TOKENS]
-    caption_inputs: Tensor  # likewise, with some colours misread
-    questions: Tensor  # i64 [B, Q * QUESTION_TOKENS], the questions of one scene side by side
+    questions: Tensor  # i64 [B, Q * QUESTION_TOKENS], the questions of one picture side by side
     answers: Tensor  # i64 [B, Q * ANSWER_TOKENS]
-    answer_inputs: Tensor  # likewise, with some colours misread
+    answer_inputs: Tensor
+    captions: Tensor | None = None  # i64 [B, CAPTION_TOKENS]
+    caption_inputs: Tensor | None = None
+    patches: Tensor | None = None  # i64 [B, N, tasks], see export.demo.targets
 
 
 class RandomBatches(IterableDataset[RawBatch]):
@@ -83,10 +86,9 @@ class RandomBatches(IterableDataset[RawBatch]):
             yield {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
-def batches(size: int, seed: int) -> Iterator[Batch]:
-    """Batches of `size` scenes for ever; the worker process ends with the iterator."""
-    loader = DataLoader(RandomBatches(size, seed), batch_size=None, num_workers=1, prefetch_factor=6)
-    return map(_to_batch, loader)
+def batches(source: IterableDataset[RawBatch]) -> Iterator[Batch]:
+    """The batches of `source`, made in a worker process that ends with the iterator."""
+    return map(to_batch, DataLoader(source, batch_size=None, num_workers=1, prefetch_factor=6))
 
 
 def draw_sample(rng: np.random.Generator, tokenizer: Tokenizer) -> RawBatch:
@@ -151,7 +153,7 @@ def misread(tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.i
     return np.where(changes, wrong, tokens)
 
 
-def _to_batch(raw: RawBatch) -> Batch:
+def to_batch(raw: RawBatch) -> Batch:
     """Arrays -> tensors; the questions of all scenes in one row: [B, Q, T] -> [B, Q * T]."""
     tensors = {name: torch.as_tensor(rows) for name, rows in raw.items() if name != "pixels"}
     for name in ("questions", "answers", "answer_inputs"):

@@ -31,13 +31,18 @@ class Losses(nn.Module):
     def forward(self, batch: Batch, *, texts: bool) -> tuple[Tensor, Tensor]:
         """Mean losses [patches, captions, answers], and the share right in each patch task [tasks].
 
-        Without `texts` the losses of captions and answers are 0 and cost nothing.
+        What the batch lacks has a loss of 0, and so have captions and answers without `texts`.
         """
         states = self.model.vision_model(pixel_values=batch.pixels).last_hidden_state  # [B, 1 + N, C]
-        patches, right = self._patch_loss(states, batch.patches)
-        nothing = patches.new_zeros(())
-        captions = self._caption_loss(states, batch) if texts else nothing
-        answers = self._answer_loss(states, batch) if texts else nothing
+        nothing = torch.zeros(())
+        patches, right = nothing, torch.zeros(len(TASKS))
+        if batch.patches is not None:
+            patches, right = self._patch_loss(states, batch.patches)
+        captions = answers = nothing
+        if texts and batch.captions is not None and batch.caption_inputs is not None:
+            captions = self._caption_loss(states, batch.captions, batch.caption_inputs)
+        if texts:
+            answers = self._answer_loss(states, batch)
         return torch.stack([patches, captions, answers]), right
 
     def _patch_loss(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,12 +57,12 @@ class Losses(nn.Module):
             right.append(hits.sum() / on_object.sum())
         return loss / len(TASKS), torch.stack(right)
 
-    def _caption_loss(self, states: Tensor, batch: Batch) -> Tensor:
+    def _caption_loss(self, states: Tensor, captions: Tensor, inputs: Tensor) -> Tensor:
         """Image states [B, S, C] -> loss of each next token of the captions [B, T]."""
-        length = batch.captions.shape[1]
+        length = captions.shape[1]
         causal = _additive(torch.ones(length, length, dtype=torch.bool).tril(), states)
-        logits = self._decode(batch.caption_inputs, torch.arange(length)[None], causal[None, None], states, None)
-        return _next_token_loss(logits, batch.captions)
+        logits = self._decode(inputs, torch.arange(length)[None], causal[None, None], states, None)
+        return _next_token_loss(logits, captions)
 
     def _answer_loss(self, states: Tensor, batch: Batch) -> Tensor:
         """Image states [B, S, C] -> loss of each next token of the answers [B, Q * T]."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import logging
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,8 +23,8 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 from transformers import BlipForQuestionAnswering
 
-from export.demo.checkpoint import build_model, save_checkpoint
-from export.demo.data import batches
+from export.demo.checkpoint import DEMO_WORDS, build_model, save_checkpoint
+from export.demo.data import Batch, RandomBatches, batches
 from export.demo.losses import Losses
 from export.demo.optimiser import Optimiser
 from export.demo.targets import TASKS
@@ -38,35 +40,43 @@ TRAINING_NAME = "training.safetensors"  # the model and its patch head, FP32
 log = logging.getLogger("export.demo.train")
 
 
-def train(out: Path, minutes: float, seed: int, start: Path | None = None, cool_down: float = COOL_DOWN_SHARE) -> None:
-    """Train for `minutes` and leave the checkpoint in `out`, written anew every few minutes on the way.
+@dataclass(frozen=True)
+class Schedule:
+    """How long, and how the time is shared."""
 
-    `start` is a checkpoint to go on from, past the first phase; without it the model starts from nothing. A share of
-    `cool_down` of the time ends the training; 0 leaves it warm, to go on another day.
+    minutes: float
+    patch_phase: float = PATCH_PHASE_SHARE  # share of the time, at the start, without texts
+    cool_down: float = COOL_DOWN_SHARE  # 0 leaves the training warm, to go on another day
+
+
+def train(
+    pictures: Iterable[Batch], words: Sequence[str], out: Path, schedule: Schedule, start: Path | None = None
+) -> None:
+    """Train a model of these words and leave the checkpoint in `out`, written anew every few minutes on the way.
+
+    `start` is a checkpoint to go on from; without it the model starts from nothing.
     """
-    torch.manual_seed(seed)
-    full = Losses(build_model())  # FP32; holds the weights whenever they are saved
+    full = Losses(build_model(words))  # FP32; holds the weights whenever they are saved
     if start is not None:
         load_model(full, start / TRAINING_NAME)
-    computing = Losses(build_model()).bfloat16().train()
+    computing = Losses(build_model(words)).bfloat16().train()
     computing.load_state_dict(full.state_dict())
     optimiser = Optimiser(computing, [weight.detach() for weight in full.parameters()])
     losses_of = torch.compile(computing)
-    patch_phase_share = PATCH_PHASE_SHARE if start is None else 0.0
     started_s = saved_s = time.monotonic()
-    for step, batch in enumerate(batches(BATCH_SCENES, seed), start=1):
-        share = (time.monotonic() - started_s) / (60 * minutes)
+    for step, batch in enumerate(pictures, start=1):
+        share = (time.monotonic() - started_s) / (60 * schedule.minutes)
         if share >= 1:
             break
-        losses, right = losses_of(batch, texts=share >= patch_phase_share)
+        losses, right = losses_of(batch, texts=share >= schedule.patch_phase)
         total = PATCH_WEIGHT * losses[0] + losses[1] + losses[2]
-        optimiser.step(total, min(1.0, (1 - share) / cool_down) if cool_down else 1.0)
+        optimiser.step(total, min(1.0, (1 - share) / schedule.cool_down) if schedule.cool_down else 1.0)
         if step % LOG_EVERY_STEPS == 0:
-            _report(step, share * minutes, losses, right)
+            _report(step, share * schedule.minutes, losses, right)
         if time.monotonic() - saved_s > SAVE_EVERY_S:
-            _save(full, optimiser, out)
+            _save(full, optimiser, out, words)
             saved_s = time.monotonic()
-    _save(full, optimiser, out)
+    _save(full, optimiser, out, words)
 
 
 def _report(step: int, minutes: float, losses: Tensor, right: Tensor) -> None:
@@ -76,12 +86,12 @@ def _report(step: int, minutes: float, losses: Tensor, right: Tensor) -> None:
     log.info(text, step, minutes, patches, captions, answers, shares)
 
 
-def _save(full: Losses, optimiser: Optimiser, out: Path) -> None:
+def _save(full: Losses, optimiser: Optimiser, out: Path, words: Sequence[str]) -> None:
     with torch.no_grad():
         for weight, master in zip(full.parameters(), optimiser.masters(), strict=True):
             weight.copy_(master)
     model: BlipForQuestionAnswering = full.model
-    save_checkpoint(model, out)
+    save_checkpoint(model, out, words)
     save_model(full, str(out / TRAINING_NAME))
 
 
@@ -104,7 +114,11 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    train(arguments.out, arguments.minutes, arguments.seed, arguments.start, arguments.cool_down)
+    torch.manual_seed(arguments.seed)
+    patch_phase = PATCH_PHASE_SHARE if arguments.start is None else 0.0
+    schedule = Schedule(arguments.minutes, patch_phase, arguments.cool_down)
+    scenes = batches(RandomBatches(BATCH_SCENES, arguments.seed))
+    train(scenes, DEMO_WORDS, arguments.out, schedule, arguments.start)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ import numpy as np
 from edge_app.demo import language, questions
 from edge_app.demo.broker import Broker, running_broker
 from edge_app.demo.client import DemoClient
-from edge_app.demo.service import Service, bundle_path, overlay_path, running_service, write_config
+from edge_app.demo.motion import Chronicle
+from edge_app.demo.service import SCENE_SEED, Service, bundle_path, overlay_path, running_service, write_config
 from edge_app.demo.world import Scene, SceneObject
 from edge_app.errors import EdgeAppError
 
@@ -79,6 +81,8 @@ class Watch:
         self.captions: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
         self._asked: dict[str, float] = {}  # id: monotonic time; those without an answer yet
+        self._chronicle = Chronicle(SCENE_SEED)
+        self._objects = Counter[str]()  # said, there, right: of all captions
         self._kinds = itertools.cycle(QUESTION_KINDS)
         self._rng = np.random.default_rng(0)
 
@@ -95,6 +99,7 @@ class Watch:
                 if not self.captions:
                     end_s, next_question_s = now_s + seconds, now_s + 1
                 self.captions.append(result)
+                self._judge(result)
                 yield {"event": "caption", **result}
             elif result is not None and result["id"] in self._asked:
                 round_trip_ms = round((now_s - self._asked.pop(result["id"])) * 1000, 1)
@@ -107,6 +112,12 @@ class Watch:
                 self._asked[question_id] = now_s
                 yield {"event": "question", "id": question_id, "question": question}
 
+    def _judge(self, caption: dict[str, Any]) -> None:
+        """Compare a caption with what its frame shows."""
+        said = language.named_objects(str(caption["text"]))
+        there = self._chronicle.truth(int(caption["frame_id"])).pairs
+        self._objects.update(said=len(said), there=len(there), right=language.count_right(said, there))
+
     def summary(self) -> dict[str, Any]:
         """Counts and medians."""
         answered = [answer for answer in self.answers if answer["status"] == "ok"]
@@ -114,6 +125,7 @@ class Watch:
             "captions": len(self.captions),
             "questions": len(self.answers) + len(self._asked),
             "answers": len(answered),
+            "objects": dict(self._objects),
             "device": self.captions[-1]["device"],
             "caption_ms": _median(caption["timing_ms"]["total"] for caption in self.captions),
             "caption_age_ms": _median(caption["age_ms"] for caption in self.captions),
@@ -176,9 +188,12 @@ def _words(event: dict[str, Any]) -> str:
         case "answer":
             return f"refused   {event['error']['code']}: {event['error']['message']}"
         case _:
+            seen = event["objects"]
             lines = [
                 f"\n{event['captions']} captions, {event['answers']} of {event['questions']} questions answered, "
                 f"on {event['device']}.",
+                f"Objects: {seen['right']} of {seen['there']} in the pictures were named, colour and shape; "
+                f"{seen['said'] - seen['right']} of {seen['said']} named were not there.",
                 f"Medians: a caption takes {event['caption_ms']} ms, and is out {event['caption_age_ms']} ms after "
                 "its picture.",
             ]

@@ -84,3 +84,22 @@ class MovingScene:
 
     def _random_wait(self) -> int:
         return int(self._rng.integers(*self.STEPS_BETWEEN_CHANGES))
+
+
+class Chronicle:
+    """What each frame of a scene camera shows, by the frame_id of its results.
+
+    A camera of the same seed takes one step a frame, from its start on: a camera that was started again begins anew,
+    while frame ids go on.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._moving = MovingScene(seed)
+        self._truths: list[Scene] = []
+
+    def truth(self, frame_id: int) -> Scene:
+        """The scene of the frame `frame_id`, counted from 1."""
+        while len(self._truths) < frame_id:
+            self._moving.step()
+            self._truths.append(self._moving.truth())
+        return self._truths[frame_id - 1]

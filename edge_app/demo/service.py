@@ -17,7 +17,8 @@ from edge_app.errors import EdgeAppError
 
 NODE = "demo"
 CAMERA = "scene"
-SCENE = "scene:seed=33"  # begins with three objects of different shapes and colours
+SCENE_SEED = 33
+SCENE = f"scene:seed={SCENE_SEED}"
 STOP_S = 8.0  # the service says farewell to the broker within 5 s
 LOG_TAIL_LINES = 8
 

@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_app.model.manifest import Quality, Thresholds
+
 if TYPE_CHECKING:
     from export.pipeline import Report
 
@@ -56,7 +58,48 @@ def parser() -> argparse.ArgumentParser:
         "--parity-pictures", metavar="N", type=_whole(0), default=8, help="compared with transformers; default: 8"
     )
     p.add_argument("--force", action="store_true", help="replace the bundle at OUT")
+    _quality_arguments(p.add_argument_group("quality", "what INT8 or FP16 may lose against FP32; else exit code 1"))
     return p
+
+
+def _quality_arguments(group: argparse._ArgumentGroup) -> None:
+    defaults = Thresholds()
+    group.add_argument(
+        "--quality",
+        metavar="DIR",
+        type=Path,
+        help="pictures to judge by, with captions.json and questions.json if there are any; "
+        "default: every fifth of the calibration folder, which is then not calibrated with",
+    )
+    group.add_argument(
+        "--quality-limit", metavar="N", type=_whole(1), default=64, help="pictures used at most; default: 64"
+    )
+    for name, meaning in (
+        ("max-kl", "mean KL(FP32 || bundle) of the next token, in nats"),
+        ("max-picture-loss", "the same, as a share of what a blank picture costs"),
+        ("min-sure-agreement", "share of the tokens FP32 was sure of that must be the same"),
+        ("min-identical", "share of the texts that must be identical"),
+        ("max-lost-answers", "share of the right answers of questions.json that may be lost"),
+    ):
+        default = getattr(defaults, name.replace("-", "_"))
+        group.add_argument(
+            f"--{name}", metavar="X", type=_share, default=default, help=f"{meaning}; default: {default:g}"
+        )
+    group.add_argument("--accept-quality", action="store_true", help="write the bundle even so; its manifest says so")
+    group.add_argument(
+        "--no-layer-search", action="store_true", help="do not look for the layers that cost the most when it fails"
+    )
+
+
+def _share(text: str) -> float:
+    """An argument type: numbers from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value:g} is out of range; give 0 to 1")
+    return value
 
 
 def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -88,6 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     from export.calibration import read_folder
     from export.checkpoint import load, quiet_transformers
     from export.errors import ExportError
+    from export.examples import from_folder
     from export.pipeline import Options, check_before_loading, export
 
     quiet_transformers()
@@ -102,14 +146,21 @@ def main(argv: list[str] | None = None) -> int:
         max_new_tokens=arguments.max_new_tokens,
         parity_pictures=arguments.parity_pictures,
         force=arguments.force,
+        thresholds=Thresholds(**{name: getattr(arguments, name) for name in Thresholds.model_fields}),
+        quality_pictures=arguments.quality_limit,
+        accept_quality=arguments.accept_quality,
+        layer_search=not arguments.no_layer_search,
     )
     try:
-        calibration = None
+        calibration, examples = None, None
+        if arguments.quality is not None:
+            examples = from_folder(arguments.quality, limit=arguments.quality_limit)
         if arguments.calibration is not None:
-            calibration = read_folder(arguments.calibration, limit=arguments.calibration_limit)
+            hold_out = examples is None and arguments.precision != "fp32"
+            calibration = read_folder(arguments.calibration, limit=arguments.calibration_limit, hold_out=hold_out)
         check_before_loading(arguments.out, options, calibration)
         checkpoint = load(arguments.checkpoint)
-        report = export(checkpoint, arguments.out, options, calibration)
+        report = export(checkpoint, arguments.out, options, calibration, examples)
     except (ExportError, EdgeAppError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
@@ -129,7 +180,36 @@ def summary(report: Report) -> str:
     lines += [f"parity, {result}" for result in report.parity]
     if not report.parity:
         lines.append("parity: not measured (no --calibration folder to take pictures from)")
-    return "\n".join(lines)
+    return "\n".join(lines + quality_lines(manifest.quality, manifest.precision))
+
+
+def quality_lines(quality: Quality, precision: str) -> list[str]:
+    """What the precision lost, in a few lines."""
+    if not quality.loss:
+        return [f"quality: nothing is lost in {precision}" if precision == "fp32" else "quality: not measured"]
+    lines = [f"quality, {precision} beside fp32 ({quality.pictures}):"]
+    for task, loss in quality.loss.items():
+        lines.append(
+            f"  {task}: {loss.identical} of {loss.texts} texts identical, {loss.token_agreement:.1%} of tokens; "
+            f"KL {loss.mean_kl:.3g} nats a token (a blank picture costs {loss.picture_kl:.3g}), "
+            f"worst {loss.worst_kl:.3g} in {loss.worst_image}"
+        )
+        if loss.answers:
+            lines.append(f"    {loss.right} of {loss.answers} answers right (fp32: {loss.right_fp32})")
+        if loss.cider is not None:
+            lines.append(
+                f"    CIDEr {loss.cider:.3f} (fp32: {loss.cider_fp32:.3f}), "
+                f"BLEU-4 {loss.bleu4:.3f} (fp32: {loss.bleu4_fp32:.3f})"
+            )
+    if quality.kept is not None:
+        names = [f"{role} {name}" for role, layers in quality.kept.layers.items() for name in layers]
+        moved = ", ".join(
+            f"{task} {kl:.3g} -> {quality.loss[task].mean_kl:.3g}" for task, kl in quality.kept.mean_kl_before.items()
+        )
+        lines.append(f"  kept in fp32, {quality.kept.added_bytes / 1e6:+.1f} MB, KL {moved}: {', '.join(names)}")
+    if quality.accepted_below_thresholds:
+        lines.append("  this is below the thresholds and was accepted with --accept-quality")
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Calibration data: pictures and questions that show the quantiser what values to expect."""
+"""Pictures of a folder: those that show the quantiser what values to expect, and those held out to judge the result."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from export.errors import ExportError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 QUESTIONS_NAME = "questions.txt"
+HELD_OUT_EVERY = 5  # every fifth picture of the folder is never calibrated with
 
 # Used when the folder has no questions.txt: the kinds of question people ask a camera.
 DEFAULT_QUESTIONS = (
@@ -35,10 +36,19 @@ DEFAULT_QUESTIONS = (
 
 @dataclass(frozen=True)
 class Calibration:
-    """Pictures [H, W, 3] BGR by path, read one at a time, and questions."""
+    """Pictures [H, W, 3] BGR by path, read one at a time, and questions.
 
+    Attributes:
+        folder: where they are from.
+        paths: to calibrate with.
+        questions: asked in turn.
+        held_out: pictures that the quantiser never sees; empty in a folder of fewer than five.
+    """
+
+    folder: Path
     paths: tuple[Path, ...]
     questions: tuple[str, ...]
+    held_out: tuple[Path, ...] = ()
 
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
         """The pictures in the order of `paths`; a file that is no picture is left out."""
@@ -49,17 +59,19 @@ class Calibration:
                 continue
 
 
-def read_folder(folder: Path, *, limit: int) -> Calibration:
+def read_folder(folder: Path, *, limit: int, hold_out: bool = False) -> Calibration:
     """Up to `limit` pictures spread evenly over the sorted folder, and its questions.
+
+    With `hold_out` every fifth picture is set aside first, so that it is never calibrated with.
 
     Raises:
         ExportError: no such folder, no readable picture in it, or a `questions.txt` that cannot be read.
     """
-    if not folder.is_dir():
-        raise ExportError(f"The calibration folder {folder} does not exist; give a folder with pictures.")
-    candidates = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    chosen = _spread(candidates, limit)
-    calibration = Calibration(tuple(chosen), _questions(folder))
+    candidates = picture_paths(folder, "calibration")
+    aside = candidates[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] if hold_out else []
+    remaining = [path for path in candidates if path not in set(aside)]
+    chosen = tuple(spread(remaining, limit))
+    calibration = Calibration(folder, chosen, read_questions(folder), tuple(aside))
     if next(calibration.pictures(), None) is None:
         raise ExportError(
             f"The calibration folder {folder} has no readable picture ({len(candidates)} files looked like one); "
@@ -68,7 +80,15 @@ def read_folder(folder: Path, *, limit: int) -> Calibration:
     return calibration
 
 
-def _questions(folder: Path) -> tuple[str, ...]:
+def picture_paths(folder: Path, purpose: str) -> list[Path]:
+    """Every file below `folder` that is named as a picture, sorted; raises ExportError when there is no such folder."""
+    if not folder.is_dir():
+        raise ExportError(f"The {purpose} folder {folder} does not exist; give a folder with pictures.")
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def read_questions(folder: Path) -> tuple[str, ...]:
+    """The lines of `questions.txt`, else the built-in questions; raises ExportError when it cannot be read."""
     path = folder / QUESTIONS_NAME
     if not path.is_file():
         return DEFAULT_QUESTIONS
@@ -80,7 +100,8 @@ def _questions(folder: Path) -> tuple[str, ...]:
     return tuple(line for line in lines if line) or DEFAULT_QUESTIONS
 
 
-def _spread(items: Sequence[Path], limit: int) -> list[Path]:
+def spread(items: Sequence[Path], limit: int) -> list[Path]:
+    """At most `limit` of `items`, evenly spread."""
     if len(items) <= limit:
         return list(items)
     return [items[index * len(items) // limit] for index in range(limit)]

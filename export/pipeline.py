@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,11 +22,15 @@ from edge_app.model.manifest import (
     Generation,
     ImageSpec,
     Manifest,
+    Parity,
     Precision,
+    Quality,
     Role,
+    RoleFiles,
     Source,
     Task,
     TextSpec,
+    Thresholds,
     Tokens,
 )
 from edge_app.model.text import TextCodec
@@ -37,9 +41,12 @@ from export.calibration import Calibration
 from export.checkpoint import Checkpoint
 from export.convert import to_openvino
 from export.errors import ExportError
+from export.examples import Examples, calibrated, held_out
 from export.families import blip
-from export.quantize import quantize_roles
+from export.gate import SEARCH_PICTURES, LayerSearch, Verdict, judge
+from export.quantize import Quantiser
 from export.tokenizer import word_id, write_tokenizer
+from export.workbench import workbench
 
 BYTES_PER_WEIGHT: dict[Precision, float] = {"fp32": 4, "fp16": 2, "int8": 1.1}
 TOKENIZER_NAME = "tokenizer.json"
@@ -59,6 +66,10 @@ class Options:
     max_new_tokens: int = 20
     parity_pictures: int = 8
     force: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    quality_pictures: int = 64
+    accept_quality: bool = False
+    layer_search: bool = True
 
 
 @dataclass
@@ -68,6 +79,7 @@ class Report:
     bundle: Bundle
     parity: list[parity.Parity] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    verdict: Verdict | None = None
 
 
 def check_before_loading(out: Path, options: Options, calibration: Calibration | None) -> None:
@@ -77,18 +89,34 @@ def check_before_loading(out: Path, options: Options, calibration: Calibration |
     check_target(out, force=options.force)
 
 
-def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Calibration | None) -> Report:
+def export(
+    checkpoint: Checkpoint,
+    out: Path,
+    options: Options,
+    calibration: Calibration | None,
+    examples: Examples | None = None,
+) -> Report:
     """Write the bundle of `checkpoint` to `out`.
 
+    Args:
+        checkpoint: the loaded checkpoint.
+        out: the bundle's folder.
+        options: what the command line asks.
+        calibration: pictures to calibrate with and to compare with transformers; INT8 needs them.
+        examples: pictures to judge the precision by; None takes those that `calibration` holds out, if it is given.
+
     Raises:
-        ExportError: the options do not fit the checkpoint, or the disk is in the way.
+        ExportError: the options do not fit the checkpoint, the disk is in the way, or the precision loses too much.
         EdgeAppError: the caption prompt does not fit the checkpoint, or the runtime refuses the bundle.
     """
     check_before_loading(out, options, calibration)
+    if examples is None and calibration is not None:
+        examples = held_out(calibration, limit=options.quality_pictures)
+    compares = options.precision != "fp32" and examples is not None
     tasks = _tasks(checkpoint, options)
     seconds: dict[str, float] = {}
     with building(out, force=options.force) as work:
-        check_space(work, _size_bytes(checkpoint, options.precision))
+        check_space(work, _size_bytes(checkpoint, options.precision, compares=compares))
         tokenizer = write_tokenizer(checkpoint.tokenizer, work / TOKENIZER_NAME)
         yes, no = word_id(tokenizer, "yes"), word_id(tokenizer, "no")
         tokens = _tokens(checkpoint, options, yes, no)
@@ -101,18 +129,28 @@ def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Cal
             tokenizer=work / TOKENIZER_NAME,
         )
         codec = TextCodec(Bundle(work, manifest, ""))
-        _check_texts(codec, manifest, calibration)
+        _check_texts(codec, manifest, calibration, examples)
         with _Timed(seconds, "convert"):
             sources = blip.roles(checkpoint.model, tasks)
             with tqdm(sources.items(), desc="converting", unit="graph") as bar:
                 models = {role: to_openvino(source) for role, source in bar}
+        quantiser = None
+        chosen = models
         if options.precision == "int8" and calibration is not None:
             with _Timed(seconds, "quantise"):
-                models = quantize_roles(models, calibration, manifest.image, codec.question_ids)
+                quantiser = Quantiser(models, calibration, manifest.image, codec.question_ids)
+                chosen = quantiser.all_roles()
         with _Timed(seconds, "save"):
-            manifest = manifest.model_copy(update={"roles": _save(models, work, options.precision)})
+            manifest = manifest.model_copy(update={"roles": _save(chosen, work, options.precision)})
+        del chosen  # it is on the disk, and the gate needs the memory
+        verdict = None
+        if compares and examples is not None:
+            with _Timed(seconds, "quality"):
+                manifest, verdict = _judge(
+                    work, manifest, models, options, quantiser=quantiser, calibration=calibration, examples=examples
+                )
         write_manifest(work, manifest)
-        report = Report(open_bundle(work), seconds=seconds)
+        report = Report(open_bundle(work), seconds=seconds, verdict=verdict)
         with _Timed(seconds, "golden sample"):
             model = VisionLanguageModel(report.bundle)
             manifest = manifest.model_copy(update={"golden": record(model)})
@@ -120,10 +158,45 @@ def export(checkpoint: Checkpoint, out: Path, options: Options, calibration: Cal
             with _Timed(seconds, "parity"):
                 pictures = list(islice(calibration.pictures(), options.parity_pictures))
                 report.parity = parity.measure(checkpoint, model, pictures, calibration.questions)
-            manifest = manifest.model_copy(update={"quality": _quality(report.parity)})
+            quality = manifest.quality.model_copy(update={"parity": _parity(report.parity)})
+            manifest = manifest.model_copy(update={"quality": quality})
         write_manifest(work, manifest)
     report.bundle = open_bundle(out)
     return report
+
+
+def _judge(
+    work: Path,
+    manifest: Manifest,
+    fp32: Mapping[Role, ov.Model],
+    options: Options,
+    *,
+    quantiser: Quantiser | None,
+    calibration: Calibration | None,
+    examples: Examples,
+) -> tuple[Manifest, Verdict]:
+    """The gate: the manifest with what was measured, and with the files of a layer search if there was one.
+
+    Raises:
+        ExportError: the bundle loses more than its thresholds allow, and that was not accepted.
+    """
+    with workbench(work, manifest, fp32) as bench:
+        verdict = judge(bench, examples, options.thresholds)
+        if verdict.shortfalls and quantiser is not None and calibration is not None and options.layer_search:
+            search = LayerSearch(bench, quantiser, work, manifest.roles)
+            samples = calibrated(calibration, limit=SEARCH_PICTURES)
+            verdict = search.run(verdict, examples, samples, options.thresholds)
+            manifest = manifest.model_copy(update={"roles": search.roles})
+    if not options.accept_quality:
+        verdict.require(options.precision, examples)
+    quality = Quality(
+        pictures=examples.origin,
+        loss=verdict.loss,
+        thresholds=options.thresholds,
+        kept=verdict.kept,
+        accepted_below_thresholds=bool(verdict.shortfalls),
+    )
+    return manifest.model_copy(update={"quality": quality}), verdict
 
 
 class _Timed:
@@ -156,22 +229,29 @@ def _tasks(checkpoint: Checkpoint, options: Options) -> tuple[Task, ...]:
     return tuple(wanted)
 
 
-def _check_texts(codec: TextCodec, manifest: Manifest, calibration: Calibration | None) -> None:
+def _check_texts(
+    codec: TextCodec, manifest: Manifest, calibration: Calibration | None, examples: Examples | None
+) -> None:
     """Refuse a prompt or a question that the bundle could not take, before the long steps."""
     if "caption" in manifest.tasks:
         codec.prompt_ids(manifest.generation["caption"].prompt)
-    if "vqa" not in manifest.tasks or calibration is None:
+    if "vqa" not in manifest.tasks:
         return
-    for question in calibration.questions:
+    questions = dict.fromkeys(calibration.questions if calibration else (), "calibration")
+    for example in examples.items if examples else ():
+        questions |= {asked.question: "quality" for asked in example.questions if asked.question not in questions}
+    for question, purpose in questions.items():
         try:
             codec.question_ids(question)
         except BadRequestError as error:
-            raise ExportError(f"The calibration question {question[:80]!r} cannot be used: {error}") from error
+            raise ExportError(f"The {purpose} question {question[:80]!r} cannot be used: {error}") from error
 
 
-def _size_bytes(checkpoint: Checkpoint, precision: Precision) -> int:
+def _size_bytes(checkpoint: Checkpoint, precision: Precision, *, compares: bool) -> int:
+    """Room the export needs: the bundle, and beside it FP32 to compare with and one graph of a trial."""
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
-    return int(weights * BYTES_PER_WEIGHT[precision] * 1.1) + 10_000_000  # graphs and tokenizer
+    bundle = int(weights * BYTES_PER_WEIGHT[precision] * 1.1) + 10_000_000  # graphs and tokenizer
+    return bundle + (int(weights * BYTES_PER_WEIGHT["fp32"] * 1.5) if compares else 0)
 
 
 def _tokens(checkpoint: Checkpoint, options: Options, yes: int | None, no: int | None) -> Tokens:
@@ -240,16 +320,16 @@ def _manifest(
     )
 
 
-def _save(models: dict[Role, ov.Model], work: Path, precision: Precision) -> dict[Role, object]:
+def _save(models: dict[Role, ov.Model], work: Path, precision: Precision) -> dict[Role, RoleFiles]:
     # The block ends the bar's line on a full disk too; the sentence about it begins its own.
     with tqdm(models.items(), desc="saving", unit="graph") as bar:
         return {role: save_role(model, work, role, precision) for role, model in bar}
 
 
-def _quality(results: Sequence[parity.Parity]) -> dict[str, float | int | str]:
-    figures: dict[str, float | int | str] = {}
-    for result in results:
-        figures[f"{result.task}_samples"] = result.samples
-        figures[f"{result.task}_identical"] = result.identical
-        figures[f"{result.task}_token_agreement"] = round(result.token_agreement, 4)
-    return figures
+def _parity(results: Sequence[parity.Parity]) -> dict[Task, Parity]:
+    return {
+        result.task: Parity(
+            samples=result.samples, identical=result.identical, token_agreement=round(result.token_agreement, 4)
+        )
+        for result in results
+    }

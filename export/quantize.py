@@ -6,8 +6,10 @@ memory, which 8-bit weights quarter, and quantising its activations is known to 
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 import nncf
@@ -24,36 +26,65 @@ Feed = dict[str, NDArray[Any]]
 # From question text to token ids, as the runtime makes them.
 Encode = Callable[[str], list[int]]
 
+# Operations whose weights or inputs NNCF puts in 8 bits; where none of them is left to it, it changes nothing.
+_QUANTISED_TYPES = {"MatMul", "Convolution", "ScaledDotProductAttention"}
+_COMPRESSED_TYPES = {"MatMul", "Gather"}  # of the decoder: Gather is the table of word embeddings
 
-def quantize_roles(
-    models: dict[Role, ov.Model], calibration: Calibration, image: ImageSpec, encode: Encode
-) -> dict[Role, ov.Model]:
-    """Quantise FP32 role graphs; each is calibrated with what the FP32 graphs before it give.
 
-    Args:
-        models: role -> FP32 model.
-        calibration: pictures and questions.
-        image: how a picture becomes pixels.
-        encode: question -> token ids.
+class Quantiser:
+    """Quantises FP32 role graphs; each is calibrated with what the FP32 graphs before it give."""
 
-    Returns:
-        role -> INT8 model.
-    """
-    logging.getLogger("nncf").setLevel(logging.WARNING)
-    data = _CalibrationData(models, calibration, image, encode)
-    result: dict[Role, ov.Model] = {}
-    for role, model in tqdm(models.items(), desc="quantising", unit="graph"):
-        if role == "decoder":
-            result[role] = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
-            continue
-        result[role] = nncf.quantize(
-            model,
-            nncf.Dataset(range(data.size), lambda index, role=role: data.feed(role, index)),
-            model_type=nncf.ModelType.TRANSFORMER,
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=data.size,
-        )
-    return result
+    def __init__(
+        self, models: Mapping[Role, ov.Model], calibration: Calibration, image: ImageSpec, encode: Encode
+    ) -> None:
+        """Run the calibration pictures through the FP32 graphs.
+
+        Args:
+            models: role -> FP32 model; they are left as they are.
+            calibration: pictures and questions.
+            image: how a picture becomes pixels.
+            encode: question -> token ids.
+        """
+        logging.getLogger("nncf").setLevel(logging.WARNING)
+        self._models = models
+        self._data = _CalibrationData(models, calibration, image, encode)
+
+    def all_roles(self) -> dict[Role, ov.Model]:
+        """role -> INT8 model."""
+        return {role: self.role(role) for role in tqdm(self._models, desc="quantising", unit="graph")}
+
+    def role(
+        self, role: Role, *, ignored: Collection[str] = (), pictures: int | None = None, quiet: bool = False
+    ) -> ov.Model:
+        """The INT8 model of one role.
+
+        Args:
+            role: which.
+            ignored: names of operations that stay in FP32.
+            pictures: calibration pictures used, from the first; None for all.
+            quiet: keep NNCF's own progress bars off the terminal, for when many models are tried.
+        """
+        size = self._data.size if pictures is None else min(pictures, self._data.size)
+        scope = nncf.IgnoredScope(names=sorted(ignored)) if ignored else None
+        with redirect_stdout(io.StringIO()) if quiet else nullcontext():
+            if role == "decoder":
+                return nncf.compress_weights(
+                    self._models[role].clone(), mode=nncf.CompressWeightsMode.INT8_ASYM, ignored_scope=scope
+                )
+            return nncf.quantize(
+                self._models[role],
+                nncf.Dataset(range(size), lambda index: self._data.feed(role, index)),
+                model_type=nncf.ModelType.TRANSFORMER,
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=size,
+                ignored_scope=scope,
+            )
+
+    def operations(self, role: Role) -> list[str]:
+        """Names of the operations of a role that INT8 touches, from the first to the last."""
+        types = _COMPRESSED_TYPES if role == "decoder" else _QUANTISED_TYPES
+        ordered = self._models[role].get_ordered_ops()
+        return [op.get_friendly_name() for op in ordered if op.get_type_name() in types]
 
 
 class _CalibrationData:
@@ -64,7 +95,7 @@ class _CalibrationData:
     """
 
     def __init__(
-        self, models: dict[Role, ov.Model], calibration: Calibration, image: ImageSpec, encode: Encode
+        self, models: Mapping[Role, ov.Model], calibration: Calibration, image: ImageSpec, encode: Encode
     ) -> None:
         core = ov.Core()
         compiled: dict[Role, ov.CompiledModel] = {

@@ -6,7 +6,7 @@ families: everything it needs to know of a model stands here.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -130,6 +130,78 @@ class Golden(_Part):
     texts: dict[Task, GoldenText]
 
 
+class Parity(_Part):
+    """How one task compares with transformers' `generate` on the checkpoint itself."""
+
+    samples: int = Field(ge=0, description="pictures compared")
+    identical: int = Field(ge=0, description="of them, those with exactly the same token ids")
+    token_agreement: float = Field(ge=0, le=1, description="share of tokens, position by position, that are the same")
+
+
+class Loss(_Part):
+    """What one task lost against the FP32 graphs: both ran the runtime's own loop over the same pictures."""
+
+    texts: int = Field(gt=0, description="captions or answers compared")
+    identical: int = Field(ge=0, description="of them, those with the same token ids")
+    token_agreement: float = Field(ge=0, le=1, description="share of tokens, position by position, that are the same")
+    mean_kl: float = Field(description="mean KL(FP32 || this) of the next token, nats, both fed FP32's tokens")
+    picture_kl: float = Field(description="mean KL(FP32 || FP32 shown a blank picture): what the pictures are worth")
+    sure_tokens: int = Field(ge=0, description="tokens of which FP32 was sure: probability above one half")
+    sure_agreement: float = Field(ge=0, le=1, description="share of the sure tokens that are the best here too")
+    worst_image: str = Field(description="picture with the largest mean KL")
+    worst_kl: float
+    answers: int = Field(default=0, ge=0, description="questions whose right answer is known")
+    right: int = Field(default=0, ge=0)
+    right_fp32: int = Field(default=0, ge=0)
+    cider: float | None = Field(default=None, description="of the captions, where the pictures have references")
+    cider_fp32: float | None = None
+    bleu4: float | None = None
+    bleu4_fp32: float | None = None
+
+
+class Thresholds(_Part):
+    """What a bundle may lose, for each of its tasks; docs/bundle.md has the measurements behind the defaults."""
+
+    max_kl: float = Field(default=0.05, gt=0, description="largest mean_kl, nats a token")
+    max_picture_loss: float = Field(default=0.1, gt=0, description="largest mean_kl as a share of picture_kl")
+    min_sure_agreement: float = Field(default=0.97, ge=0, le=1, description="one token may always differ")
+    min_identical: float = Field(default=0.0, ge=0, le=1, description="least share of identical texts")
+    max_lost_answers: float = Field(default=0.02, ge=0, le=1, description="of the answers; one may always be lost")
+
+
+class KeptLayers(_Part):
+    """Layers left in FP32 because they cost the most, and what that changed."""
+
+    layers: dict[Role, tuple[str, ...]]
+    added_bytes: int = Field(description="size of the bundle, with them less without them")
+    mean_kl_before: dict[Task, float] = Field(description="with every layer in 8 bits")
+
+
+class Quality(_Part):
+    """Figures the export measured."""
+
+    parity: dict[Task, Parity] = Field(default_factory=dict)
+    pictures: Literal["folder", "held out", "calibration"] | None = Field(
+        default=None, description="what `loss` was measured on: a folder of its own, or which part of the calibration's"
+    )
+    loss: dict[Task, Loss] = Field(default_factory=dict, description="empty for FP32, which loses nothing")
+    thresholds: Thresholds | None = None
+    kept: KeptLayers | None = None
+    accepted_below_thresholds: bool = Field(default=False, description="a person said --accept-quality")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_bundles(cls, data: Any) -> Any:
+        """Bundles made before there was a gate had the parity alone, as `caption_samples`, `caption_identical`, ..."""
+        if not isinstance(data, dict) or not any(key.startswith(("caption_", "vqa_")) for key in data):
+            return data
+        parity: dict[str, dict[str, Any]] = {}
+        for key, value in data.items():
+            task, _, figure = key.partition("_")
+            parity.setdefault(task, {})[figure] = value
+        return {"parity": parity}
+
+
 class Manifest(_Part):
     """The whole of `manifest.json`."""
 
@@ -147,7 +219,7 @@ class Manifest(_Part):
     roles: dict[Role, RoleFiles]
     tokenizer: File
     golden: Golden | None = None
-    quality: dict[str, float | int | str] = Field(default_factory=dict, description="figures the export measured")
+    quality: Quality = Field(default_factory=Quality)
     tools: dict[str, str] = Field(description="versions of what made the bundle")
 
     @model_validator(mode="after")

@@ -178,8 +178,13 @@ class VisionLanguageModel:
     def check(
         self, task: str, pixels: NDArray[np.float32], question: str | None, token_ids: Sequence[int]
     ) -> NDArray[np.float32]:
-        """Logits [T, V] after each of `token_ids`, in one pass, choosing nothing: what the golden sample compares."""
-        encoding = self.encode_pixels(pixels)
+        """`logits` of a ready `pixels` tensor [1, 3, H, W]: what the golden sample compares."""
+        return self.logits(task, self.encode_pixels(pixels), question, token_ids)
+
+    def logits(
+        self, task: str, encoding: Encoding, question: str | None, token_ids: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Logits [T, V] after each of the T `token_ids`, in one pass, choosing nothing."""
         if task == "caption":
             memory, mask = self._memory("caption_memory", encoding), self._everywhere
         else:

@@ -42,7 +42,7 @@ def test_a_bundle_says_what_it_is(small_bundle: Callable[..., Path], small_check
     assert manifest.source.model_class == "BlipForQuestionAnswering"
     assert manifest.source.checkpoint == small_checkpoint("vqa").name
     assert manifest.golden is not None and set(manifest.golden.texts) == {"vqa", "caption"}
-    assert manifest.quality["vqa_samples"] == 2
+    assert manifest.quality.parity["vqa"].samples == 2
     assert {"torch", "transformers", "openvino", "nncf"} <= set(manifest.tools)
 
 
@@ -55,7 +55,7 @@ def test_int8_is_small_and_near(small_bundle: Callable[..., Path]) -> None:
         sizes[precision] = sum(files.bin.size_bytes for files in manifest.roles.values())
     assert sizes["fp16"] < 0.52 * sizes["fp32"]
     assert sizes["int8"] < 0.29 * sizes["fp32"]
-    assert open_bundle(small_bundle("vqa", "fp32")).manifest.quality["vqa_identical"] == 2
+    assert open_bundle(small_bundle("vqa", "fp32")).manifest.quality.parity["vqa"].identical == 2
 
 
 def test_the_tokenizer_stands_alone(small_bundle: Callable[..., Path], small_checkpoint: Callable[[str], Path]) -> None:

@@ -110,10 +110,12 @@ class BundleProcess:
 
     def _ended(self) -> ExportError:
         self._process.join(END_WAIT_S)
-        return ExportError(
-            f"The process that measures {self._folder} ended with exit code {self._process.exitcode}; -9 means that it "
-            "was killed, mostly for want of memory: compare fewer bundles at once, or close other programs."
-        )
+        code = self._process.exitcode
+        if code == -signal.SIGKILL:
+            mend = "It was killed, mostly for want of memory: compare fewer bundles at once, or close other programs."
+        else:
+            mend = "What it wrote before its end says why; `edge-app bench` on the bundle alone should show the same."
+        return ExportError(f"The process that measures {self._folder} ended with exit code {code}. {mend}")
 
 
 class _Served:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from edge_app.errors import BadRequestError
 from edge_app.model.golden import QUESTION, golden_picture
 from edge_app.model.manifest import Generation, ImageSpec, Task
 from edge_app.model.vlm import Text, VisionLanguageModel
@@ -38,7 +40,7 @@ def time_round(
     token of a caption.
 
     Raises:
-        BadRequestError: the model has no room for `tokens` tokens.
+        BadRequestError: more tokens than a text may have, or than the model has room for.
         DeviceError: the device failed.
     """
     times_ms: dict[str, float] = {}
@@ -79,7 +81,10 @@ def cpu_name() -> str:
 
 
 def _forced(tokens: int) -> Generation:
-    return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
+    try:
+        return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
+    except ValidationError as error:
+        raise BadRequestError(f"A text of {tokens} tokens cannot be asked for; give 1 to 256.") from error
 
 
 def _stages(name: str, text: Text) -> dict[str, float]:

@@ -150,12 +150,10 @@ def _presence(scene: Scene, rng: np.random.Generator, pairs: Sequence[Pair]) -> 
     about = rng.choice(3, p=(0.6, 0.2, 0.2))  # a pair, a shape, a colour
     there = {item.shape for item in scene.objects} if about == 1 else {item.colour for item in scene.objects}
     answer = YES if yes else NO
-    if about == 0:
+    options = [word for word in (SHAPES if about == 1 else COLOURS) if (word in there) == yes]
+    if about == 0 or not options:  # six objects may show every shape, but not every pair
         pair = _pick(rng, scene.pairs) if yes else _absent_pair(scene, rng, pairs)
         return _text(rng, "presence of a pair", phrase=noun_phrase(pair)), answer
-    options = [word for word in (SHAPES if about == 1 else COLOURS) if (word in there) == yes]
-    if not options:
-        return None  # every one of them is there
     word = _pick(rng, options)
     if about == 1:
         return _text(rng, "presence of a shape", article=article(word), shape=word), answer

@@ -1,56 +1,91 @@
-"""Captions and questions say what is true of their scene, and scoring counts what they say."""
+"""Captions say what is true of their scene, and scoring counts what they say."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import pytest
 
 from edge_app.demo import language, world
+from edge_app.demo.world import Scene, SceneObject
+from tests.demo.scenes import row_of, scene, thing
 
-
-def scene_of(*pairs: tuple[str, str]) -> world.Scene:
-    """Objects of these pairs from left to right, in the middle of the frame's thirds."""
-    return world.Scene(
-        tuple(
-            world.SceneObject(colour, shape, x=(2 * index + 1) / 6, y=0.5, radius=0.12)
-            for index, (colour, shape) in enumerate(pairs)
-        )
-    )
-
-
-THREE = scene_of(("red", "circle"), ("orange", "star"), ("blue", "circle"))
+RED, BLUE = thing("red circle", 0.3), "blue square"
 
 
 @pytest.mark.parametrize(
-    ("scene", "text"),
+    ("other", "relation"),
     [
-        (scene_of(), "nothing"),
-        (scene_of(("red", "circle")), "a red circle"),
-        (THREE, "a red circle and an orange star and a blue circle"),
+        (thing(BLUE, 0.7), "left of"),
+        (thing(BLUE, 0.7, 0.9), "left of"),  # 0.4 down on 0.4 along: not steep
+        (thing(BLUE, 0.5, 0.81), "above"),  # 0.31 down on 0.2 along: just over 1.5
+        (thing(BLUE, 0.5, 0.79), "left of"),  # 0.29 down on 0.2 along: just under 1.5
+        (thing(BLUE, 0.5, 0.19), "below"),
+        (thing(BLUE, 0.45, nearness=0.1), "in front of"),
+        (thing(BLUE, 0.45, nearness=0.9), "behind"),
+        (thing(BLUE, 0.35, 0.45, nearness=0.9), "behind"),  # steep too, but what covers is said first
+        (thing(BLUE, 0.497, nearness=0.9), "left of"),  # overlap 0.03: they only just touch
+        (thing(BLUE, 0.490, nearness=0.9), "behind"),  # overlap 0.10
+        (thing(BLUE, 0.4, 0.74, radius=0.17, nearness=0.9), "behind"),  # 0.26 apart, 0.27 reach: overlap 0.01 / 0.1
     ],
 )
-def test_caption_names_objects_left_to_right(scene: world.Scene, text: str) -> None:
-    """One noun phrase an object, its article by the colour's first letter, "nothing" for an empty scene."""
-    assert language.caption(scene) == text
+def test_relation_by_hand(other: SceneObject, relation: str) -> None:
+    """Who covers whom comes first, then up or down where the way is steep, else left of; y points down."""
+    assert language.relation(RED, other) == relation
+    assert language.caption(scene(RED, other)) == f"a red circle {relation} a blue square"
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (scene(), "nothing"),
+        (scene(thing("red circle")), "a red circle"),
+        (
+            scene(thing("orange star", 0.2, 0.2), thing("blue ring", 0.3, 0.8), thing("pink cross", 0.45, 0.8, 0.12)),
+            "an orange star above a blue ring behind a pink cross",
+        ),
+    ],
+)
+def test_caption_names_objects_left_to_right(shown: Scene, text: str) -> None:
+    """One noun phrase an object, its article by the colour's first letter, and what each is to the next one."""
+    assert language.caption(shown) == text
 
 
 def test_every_caption_parses_back_to_its_scene() -> None:
-    """`named_objects` is the inverse of `caption`."""
+    """`named_objects` is the inverse of `caption`, and every relation occurs."""
     rng = np.random.default_rng(0)
-    for index in range(200):
-        scene = world.random_scene(rng, index % 4)
-        assert language.named_objects(language.caption(scene)) == list(scene.pairs)
+    captions = []
+    for index in range(700):
+        shown = world.random_scene(rng, index % 7)
+        captions.append(language.caption(shown))
+        assert language.named_objects(captions[-1]) == list(shown.pairs)
+    for relation in language.RELATIONS:
+        assert sum(f" {relation} " in text for text in captions) > 50, relation
+
+
+def test_relations_agree_with_the_places() -> None:
+    """Of two neighbours, the one above has the smaller y, the one in front is nearer, and none is right of the next."""
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        one, other = world.random_scene(rng, 2).objects
+        relation = language.relation(one, other)
+        assert one.x < other.x
+        if relation in ("above", "below"):
+            assert (one.y < other.y) == (relation == "above")
+            assert world.overlap(one, other) <= language.TOUCHING
+        if relation in ("in front of", "behind"):
+            assert (one.nearness > other.nearness) == (relation == "in front of")
+            assert world.overlap(one, other) > language.TOUCHING
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         ("A red circle, a blue square.", [("red", "circle"), ("blue", "square")]),
+        ("a red circle in front of a red circle", [("red", "circle"), ("red", "circle")]),
         ("a red and a circle", []),
         ("red red star", [("red", "star")]),
         ("circle red", []),
+        ("red circles", []),
         ("", []),
     ],
 )
@@ -59,117 +94,34 @@ def test_named_objects_takes_only_a_colour_directly_before_a_shape(text: str, na
     assert language.named_objects(text) == named
 
 
+@pytest.mark.parametrize(
+    ("shape", "many"),
+    [
+        ("circle", "circles"),
+        ("square", "squares"),
+        ("triangle", "triangles"),
+        ("star", "stars"),
+        ("cross", "crosses"),
+        ("ring", "rings"),
+    ],
+)
+def test_plurals(shape: str, many: str) -> None:
+    """An s, and es after an s."""
+    assert language.plural(shape) == many
+
+
+def test_noun_phrases() -> None:
+    """ "an" before a vowel, "a" before any other letter."""
+    assert [language.noun_phrase((colour, "star")) for colour in ("orange", "blue")] == [
+        "an orange star",
+        "a blue star",
+    ]
+    assert language.named(("orange", "star")) == "orange star"
+
+
 def test_count_right_counts_an_object_once() -> None:
-    """Said: red circle twice, blue star; there: red circle, green ring. Right: 1."""
+    """Said: red circle twice, blue star; there: red circle, green ring. Right: 1. Twins said twice: 2."""
     said = [("red", "circle"), ("red", "circle"), ("blue", "star")]
     assert language.count_right(said, [("red", "circle"), ("green", "ring")]) == 1
-
-
-def answers(scene: world.Scene, kind: str) -> dict[str, str]:
-    """All questions of a kind that a few hundred draws bring up, with their answers."""
-    rng = np.random.default_rng(0)
-    asked = (language.ask(scene, rng, kind) for _ in range(600))
-    return {question.text: question.answer for question in asked if question is not None}
-
-
-def test_colour_question_only_about_a_shape_that_is_there_once() -> None:
-    """With two circles nobody asks what colour the circle is."""
-    found = answers(THREE, "colour")
-    assert found["what colour is the star?"] == "orange"
-    assert not any("circle" in text for text in found)
-
-
-def test_shape_question_only_about_a_colour_that_is_there_once() -> None:
-    """One object of each colour: every colour may be asked about."""
-    found = answers(THREE, "shape")
-    assert found["what shape is red?"] == "circle"
-    assert found["what is the orange object?"] == "star"
-    two_reds = scene_of(("red", "circle"), ("red", "star"))
-    assert answers(two_reds, "shape") == {}
-
-
-def test_presence_answers_agree_with_the_scene() -> None:
-    """Pairs, shapes and colours: "yes" exactly when it is there."""
-    found = answers(THREE, "presence")
-    assert found["is there a red circle?"] == "yes"
-    assert found["is there an orange star?"] == "yes"
-    assert found["is there a star?"] == "yes"
-    assert found["is there anything blue?"] == "yes"
-    assert found["is there a ring?"] == "no"
-    assert found["is there anything pink?"] == "no"
-    for text, answer in found.items():
-        for pair in language.named_objects(text.replace("?", "")):
-            assert answer == ("yes" if pair in THREE.pairs else "no"), text
-
-
-def test_presence_is_balanced_and_its_refusals_are_hard() -> None:
-    """Half of the answers are "yes"; many absent pairs share a colour or shape with the scene."""
-    rng = np.random.default_rng(2)
-    asked = [question for _ in range(1000) if (question := language.ask(THREE, rng, "presence")) is not None]
-    assert 0.45 < Counter(question.answer for question in asked)["yes"] / len(asked) < 0.55
-    absent = [pair for q in asked if q.answer == "no" for pair in language.named_objects(q.text.replace("?", ""))]
-    near = [pair for pair in absent if pair[0] in ("red", "orange", "blue") or pair[1] in ("circle", "star")]
-    assert len(near) > len(absent) / 2
-
-
-def test_presence_brings_up_only_the_pairs_it_is_given() -> None:
-    """Training must not say of a withheld pair that it is never there."""
-    rng = np.random.default_rng(3)
-    for _ in range(500):
-        question = language.ask(THREE, rng, "presence", world.TRAINING_PAIRS)
-        assert question is not None
-        if question.answer == "no":
-            assert not set(language.named_objects(question.text.replace("?", ""))) & set(world.WITHHELD_PAIRS)
-
-
-@pytest.mark.parametrize("count", range(world.MOST_OBJECTS + 1))
-def test_count_question_gives_a_digit(count: int) -> None:
-    """ "0" to "3"."""
-    scene = scene_of(*world.PAIRS[:count])
-    assert set(answers(scene, "count").values()) == {str(count)}
-
-
-def test_side_question_names_the_next_object_on_that_side() -> None:
-    """The neighbour, not the farthest; "nothing" past the last one."""
-    found = answers(THREE, "side")
-    assert found["what is left of the blue circle?"] == "an orange star"
-    assert found["what is to the right of the red circle?"] == "an orange star"
-    assert found["what is right of the blue circle?"] == "nothing"
-
-
-def test_where_question_asks_about_clear_places_only() -> None:
-    """Centres of the thirds are left, middle and right; near a border between thirds nobody asks."""
-    assert answers(THREE, "where") == {
-        "where is the red circle?": "left",
-        "where is the orange star?": "middle",
-        "where is the blue circle?": "right",
-    }
-    border = world.Scene((world.SceneObject("red", "star", x=0.35, y=0.5, radius=0.12),))
-    assert answers(border, "where") == {}
-
-
-def test_empty_scene_can_still_be_asked_about() -> None:
-    """Of an empty scene: presence ("no") and count ("0"), nothing else."""
-    rng = np.random.default_rng(4)
-    asked = [language.random_question(scene_of(), rng) for _ in range(200)]
-    assert {(question.kind, question.answer) for question in asked} == {("presence", "no"), ("count", "0")}
-
-
-def test_vocabulary_covers_every_text() -> None:
-    """No caption, question or answer has a word that the tokenizer would not know."""
-    words = set(language.vocabulary())
-    rng = np.random.default_rng(5)
-    for index in range(500):
-        scene = world.random_scene(rng, index % 4)
-        question = language.random_question(scene, rng)
-        for text in (language.caption(scene), question.text, question.answer):
-            assert set(text.replace("?", " ?").split()) <= words
-
-
-def test_shares_decide_which_kinds_are_asked() -> None:
-    """Kinds without a share are never asked, the others about as often as their share says."""
-    rng = np.random.default_rng(6)
-    shares = {"presence": 0.75, "count": 0.25}
-    kinds = Counter(language.random_question(THREE, rng, shares=shares).kind for _ in range(1000))
-    assert set(kinds) == {"presence", "count"}
-    assert kinds["presence"] / 1000 == pytest.approx(0.75, abs=0.05)
+    assert language.count_right(said, [("red", "circle"), ("red", "circle")]) == 2
+    assert language.count_right([], row_of(*world.PAIRS[:2]).pairs) == 0

@@ -18,7 +18,8 @@ import pytest
 
 from edge_app.commands.demo import question_about
 from edge_app.demo.broker import installed
-from edge_app.demo.language import KINDS
+from edge_app.demo.questions import KINDS
+from edge_app.demo.world import SHAPES
 
 TIMEOUT_S = 180.0
 
@@ -79,6 +80,9 @@ def test_captions_and_answers_come_as_json(tmp_path: Path) -> None:
     assert all(event["status"] == "ok" and 0 <= event["p_yes"] <= 1 for event in answers)
     summary = events[-1]
     assert (summary["captions"], summary["answers"]) == (len(captions), len(asked))
+    objects = summary["objects"]
+    assert objects["there"] >= len(captions), "the scene is never empty"
+    assert objects["right"] > 0.7 * max(objects["said"], objects["there"]), "captions and frames belong together"
     picture = cv2.imread(summary["overlay"])
     assert picture is not None
     assert np.any(np.all(picture[-100:] == 255, axis=2)), "the overlay's text is white"
@@ -148,10 +152,29 @@ def test_settings_in_the_environment_do_not_reach_the_demo(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("caption", ["", "nothing", "a red circle", "a red circle and a red circle", "nonsense words"])
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "",
+        "nothing",
+        "a red circle",
+        "a red circle left of a red circle",
+        "nonsense words",
+        " behind ".join(f"a red {shape}" for shape in SHAPES),
+    ],
+)
 def test_any_caption_allows_a_question(caption: str, kind: str) -> None:
-    """Whatever the model says, there is something to ask."""
-    assert question_about(caption, kind, np.random.default_rng(1)).endswith("?")
+    """Whatever the model says, there is something to ask; so it is where every shape is there."""
+    rng = np.random.default_rng(1)
+    assert all(question_about(caption, kind, rng).endswith("?") for _ in range(100))
+
+
+def test_questions_follow_the_caption() -> None:
+    """A caption's objects stand from left to right, so that sides and betweens can be asked about."""
+    rng = np.random.default_rng(1)
+    caption = "a red circle left of an orange star behind a blue ring"
+    asked = {question_about(caption, "between", rng) for _ in range(50)}
+    assert "what is between the red circle and the blue ring?" in asked
 
 
 def _runs(pid: int) -> bool:

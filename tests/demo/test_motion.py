@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from edge_app.camera.scene import SceneSource
 from edge_app.demo import world
-from edge_app.demo.motion import MovingScene
+from edge_app.demo.drawing import draw
+from edge_app.demo.motion import Chronicle, MovingScene
 from edge_app.demo.world import VARIETY, Scene, SceneObject
 
 STEPS = 3000  # the first one or two thousand of each seed show every number of objects
@@ -129,3 +131,12 @@ def test_ground_and_light_stay_while_objects_move() -> None:
     assert len({look.ground for look in looks}) == 1
     assert len({(look.shadow, look.light_deg, look.exposure, look.cast, look.blur) for look in looks}) == 1
     assert len({look.noise_seed for look in looks}) == len(looks)
+
+
+def test_chronicle_knows_what_each_frame_of_the_camera_shows() -> None:
+    """Frame 1 is the first one read; drawing the chronicle's truth gives the camera's very picture, in any order."""
+    source = SceneSource("seed=33", size_px=64, fps=10)
+    frames = [source.read() for _ in range(200)]
+    chronicle = Chronicle(33)
+    for frame_id in (150, 1, 2, 200, 150):
+        assert np.array_equal(draw(chronicle.truth(frame_id), 64), frames[frame_id - 1])

@@ -202,11 +202,11 @@ def quality_lines(quality: Quality, precision: str) -> list[str]:
                 f"BLEU-4 {loss.bleu4:.3f} (fp32: {loss.bleu4_fp32:.3f})"
             )
     if quality.kept is not None:
-        names = [f"{role} {name}" for role, layers in quality.kept.layers.items() for name in layers]
+        names = [f"{role}: {', '.join(layers)}" for role, layers in quality.kept.layers.items()]
         moved = ", ".join(
             f"{task} {kl:.3g} -> {quality.loss[task].mean_kl:.3g}" for task, kl in quality.kept.mean_kl_before.items()
         )
-        lines.append(f"  kept in fp32, {quality.kept.added_bytes / 1e6:+.1f} MB, KL {moved}: {', '.join(names)}")
+        lines.append(f"  kept in fp32, {quality.kept.added_bytes / 1e6:+.1f} MB, KL {moved}; {'; '.join(names)}")
     if quality.accepted_below_thresholds:
         lines.append("  this is below the thresholds and was accepted with --accept-quality")
     return lines

@@ -6,6 +6,7 @@ be enough, then twice as many, until it passes or every costly layer is kept.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,9 @@ class Verdict:
         lines += [f"The worst of {len(examples)} pictures ({examples.origin}):", *map(describe, self.worst)]
         if self.kept is not None:
             lines.append(f"Keeping {sum(map(len, self.kept.layers.values()))} layers in FP32 was not enough.")
-        lines.append(
-            "Calibrate with more pictures, best of what the board will see; or choose --precision fp16; or, if this "
-            "loss is fine for you, --accept-quality writes the bundle and its manifest says so."
-        )
+        if precision == "int8":
+            lines.append("Calibrate with more pictures, best of what the board will see, or choose --precision fp16.")
+        lines.append("If this loss is fine for you, --accept-quality writes the bundle, and its manifest says so.")
         raise ExportError("\n".join(lines))
 
 
@@ -101,7 +101,7 @@ class LayerSearch:
         count = first_count(costs)
         while True:
             kept = [layer for layer, _ in costs.layers[:count]]
-            tqdm.write(f"keeping {', '.join(layer.name for layer in kept)} in FP32")
+            tqdm.write(f"keeping {', '.join(layer.name for layer in kept)} in FP32", file=sys.stderr)
             self._keep(kept)
             verdict = judge(self._bench, examples, thresholds)
             if not verdict.shortfalls or count == len(costs.layers):
@@ -136,8 +136,12 @@ def by_role(layers: Sequence[Layer]) -> dict[Role, list[str]]:
 
 
 def first_count(costs: Costs) -> int:
-    """How many of the most costly layers to keep, so that what is left should cost half of what may be lost."""
-    remaining = sum(costs.stages.values())
+    """How many of the most costly layers to keep first, so that the others should cost half of what may be lost.
+
+    At least one. The costs of layers are summed, not that of their stage: it was calibrated with more pictures, and
+    the difference would have layers kept that cost nothing. Where the sum says too little, the next round keeps more.
+    """
+    remaining = sum(cost for _, cost in costs.layers)
     for count, (_, cost) in enumerate(costs.layers, start=1):
         remaining -= cost
         if remaining <= ENOUGH:

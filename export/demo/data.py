@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, build_tokenizer, word_ids
-from export.demo.targets import patch_targets
+from export.demo.targets import IGNORE, MENTIONS, mention_targets, patch_targets
 
-QUESTIONS_PER_SCENE = 4
+QUESTIONS_PER_SCENE = 8
 # Share of each kind. The slow ones get more: with equal shares colours were at 0.98 while yes or no stood at chance.
 KIND_SHARES = {
     "what": 0.08,
@@ -68,6 +68,7 @@ class Batch:
     captions: Tensor | None = None  # i64 [B, CAPTION_TOKENS]
     caption_inputs: Tensor | None = None
     patches: Tensor | None = None  # i64 [B, N, tasks], see export.demo.targets
+    mentions: Tensor | None = None  # i64 [B, Q * QUESTION_TOKENS, 2], likewise
 
 
 class RandomBatches(IterableDataset[RawBatch]):
@@ -110,6 +111,7 @@ def draw_sample(rng: np.random.Generator, tokenizer: Tokenizer) -> RawBatch:
         "questions": np.stack([token_row(tokenizer, text, QUESTION_TOKENS) for text in texts]),
         "answers": answers,
         "answer_inputs": misread(answers, rng),
+        "mentions": np.stack([mention_row(tokenizer, scene, text) for text in texts]),
     }
 
 
@@ -142,6 +144,14 @@ def token_row(tokenizer: Tokenizer, text: str, length: int, first: int | None = 
     return row
 
 
+def mention_row(tokenizer: Tokenizer, scene: world.Scene, text: str) -> NDArray[np.int64]:
+    """What the tokens of a question name, see `mention_targets`. [QUESTION_TOKENS, 2]"""
+    tokens = tokenizer.encode(text).tokens
+    row = np.full((QUESTION_TOKENS, len(MENTIONS)), IGNORE, np.int64)
+    row[: len(tokens)] = mention_targets(scene, tokens)
+    return row
+
+
 def misread(tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """A copy with some colour words changed to any other: what the decoder is shown while the truth is asked of it.
 
@@ -156,6 +166,6 @@ def misread(tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.i
 def to_batch(raw: RawBatch) -> Batch:
     """Arrays -> tensors; the questions of all scenes in one row: [B, Q, T] -> [B, Q * T]."""
     tensors = {name: torch.as_tensor(rows) for name, rows in raw.items() if name != "pixels"}
-    for name in ("questions", "answers", "answer_inputs"):
+    for name in {"questions", "answers", "answer_inputs", "mentions"} & set(tensors):
         tensors[name] = tensors[name].flatten(1, 2)
     return Batch(pixels=normalise(np.asarray(raw["pixels"])).bfloat16(), **tensors)

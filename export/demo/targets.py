@@ -1,11 +1,14 @@
-"""What the renderer knows about every patch of a frame: the targets of the patch head, which only training has.
+"""What the renderer knows about every patch of a frame and every word of a question: targets that only training has.
 
 Apart from each patch's own colour, shape and place, the patches of an object say where it stands among the others and
 what its neighbours are. Captions and most questions then need no more than to read the right patch; learnt from texts
-alone, "what is left of the star?" took longer than all the rest together.
+alone, "what is left of the star?" took longer than all the rest together. The words of a question say which object
+they mean: the answers' loss stood still for 25 minutes (600 steps) while nothing told the question encoder to look.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +23,13 @@ PLACE_BINS = 12
 SIZE_BINS = 6
 IGNORE = -100  # the target of a task that a patch has no part in, as PyTorch's losses have it
 
+# What a word of a question may mean -> classes: the rank of the one object that it names (the last class: there is
+# none such), and how many objects there are of what it names.
+MENTIONS: dict[str, int] = {"rank": world.MOST_OBJECTS + 1, "count": world.MOST_OBJECTS + 1}
+ABSENT = world.MOST_OBJECTS
+
 _COLOURS, _SHAPES = list(world.COLOURS), list(world.SHAPES)
+_SINGULAR = {shape: shape for shape in _SHAPES} | {language.plural(shape): shape for shape in _SHAPES}
 # Task -> its classes; 0 stands for "none" in those of colour, shape and relation. Colour and shape are apart, so that
 # pairs never seen stay possible.
 TASKS: dict[str, int] = {
@@ -50,6 +59,27 @@ def patch_targets(scene: world.Scene) -> NDArray[np.int64]:
     targets = rows[shown]
     patches = np.arange(SIDE * SIDE)
     targets[:, 2], targets[:, 3] = patches % SIDE, patches // SIDE
+    return targets
+
+
+def mention_targets(scene: world.Scene, tokens: Sequence[str]) -> NDArray[np.int64]:
+    """The classes of each token of a question; `IGNORE` for words that name nothing. [tokens, 2]
+
+    "the red star" names the red star by its last word, "red objects" the red ones by their colour.
+    """
+    targets = np.full((len(tokens), len(MENTIONS)), IGNORE, np.int64)
+    for place, token in enumerate(tokens):
+        before = tokens[place - 1] if place else ""
+        after = tokens[place + 1] if place + 1 < len(tokens) else ""
+        if shape := _SINGULAR.get(token):
+            named = [pair[1] == shape and (before not in _COLOURS or pair[0] == before) for pair in scene.pairs]
+        elif token in _COLOURS and after not in _SINGULAR:
+            named = [pair[0] == token for pair in scene.pairs]
+        else:
+            continue
+        if sum(named) < 2:
+            targets[place, 0] = named.index(True) if any(named) else ABSENT
+        targets[place, 1] = sum(named)
     return targets
 
 

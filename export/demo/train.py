@@ -29,9 +29,9 @@ from export.demo.losses import Losses
 from export.demo.optimiser import Optimiser
 from export.demo.targets import TASKS
 
-BATCH_SCENES = 64
+BATCH_SCENES = 32
 PATCH_PHASE_SHARE = 0.2  # of the time
-PATCH_WEIGHT = 4.0  # of the mean loss of a patch task, beside one of captions and one of answers
+WEIGHTS = (4.0, 1.0, 2.0, 1.0)  # of the losses of patches, captions, answers, mentions
 COOL_DOWN_SHARE = 0.4  # of the time, at the end, in which the rate falls to nothing
 SAVE_EVERY_S = 300.0
 LOG_EVERY_STEPS = 50
@@ -58,19 +58,21 @@ def train(
     """
     full = Losses(build_model(words))  # FP32; holds the weights whenever they are saved
     if start is not None:
-        load_model(full, start / TRAINING_NAME)
+        load_model(full, start / TRAINING_NAME, strict=False)
     computing = Losses(build_model(words)).bfloat16().train()
     computing.load_state_dict(full.state_dict())
     optimiser = Optimiser(computing, [weight.detach() for weight in full.parameters()])
     losses_of = torch.compile(computing)
+    weights = torch.tensor(WEIGHTS)
     started_s = saved_s = time.monotonic()
     for step, batch in enumerate(pictures, start=1):
         share = (time.monotonic() - started_s) / (60 * schedule.minutes)
         if share >= 1:
             break
         losses, right = losses_of(batch, texts=share >= schedule.patch_phase)
-        total = PATCH_WEIGHT * losses[0] + losses[1] + losses[2]
-        optimiser.step(total, min(1.0, (1 - share) / schedule.cool_down) if schedule.cool_down else 1.0)
+        optimiser.step(
+            (losses * weights).sum(), min(1.0, (1 - share) / schedule.cool_down) if schedule.cool_down else 1.0
+        )
         if step % LOG_EVERY_STEPS == 0:
             _report(step, share * schedule.minutes, losses, right)
         if time.monotonic() - saved_s > SAVE_EVERY_S:
@@ -81,9 +83,8 @@ def train(
 
 def _report(step: int, minutes: float, losses: Tensor, right: Tensor) -> None:
     shares = " ".join(f"{name}={share:.2f}" for name, share in zip(TASKS, right.tolist(), strict=True))
-    patches, captions, answers = losses.tolist()
-    text = "trained step=%d minutes=%.1f patches=%.3f captions=%.3f answers=%.3f %s"
-    log.info(text, step, minutes, patches, captions, answers, shares)
+    text = "trained step=%d minutes=%.1f patches=%.3f captions=%.3f answers=%.3f mentions=%.3f %s"
+    log.info(text, step, minutes, *losses.tolist(), shares)
 
 
 def _save(full: Losses, optimiser: Optimiser, out: Path, words: Sequence[str]) -> None:

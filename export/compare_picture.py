@@ -105,6 +105,7 @@ def _draw_times(axes: Axes, comparison: Comparison) -> None:
             _write(axes, end_ms, place, f"{_short(figures.stages_ms[total])} ms  {words}")
     longest_ms = max(figures.stages_ms[total] for figures in comparison.bundles for _, total, _ in works)
     axes.set_xlim(0, longest_ms / LONGEST)
+    axes.locator_params(axis="x", nbins=6)
     axes.set_title("Time by stage")
     axes.set_xlabel(f"ms ({', '.join(lengths)})")
     handles = [axes.barh(0, 0, color=colour, label=stage) for stage, colour in STAGE_COLOURS.items()]

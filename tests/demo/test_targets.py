@@ -1,4 +1,4 @@
-"""What the patch head is to say of every patch is what the scene shows there."""
+"""What the heads are to say of every patch and every word of a question is what the scene shows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from edge_app.demo import language, world
 from edge_app.demo.drawing import object_map
 from edge_app.demo.world import Scene
 from export.demo.checkpoint import IMAGE_PX, PATCH_PX
-from export.demo.targets import IGNORE, PLACE_BINS, SIDE, SIZE_BINS, TASKS, patch_targets
-from tests.demo.scenes import scene, thing
+from export.demo.targets import (
+    ABSENT,
+    IGNORE,
+    MENTIONS,
+    PLACE_BINS,
+    SIDE,
+    SIZE_BINS,
+    TASKS,
+    mention_targets,
+    patch_targets,
+)
+from tests.demo.scenes import pairs_of, row_of, scene, thing
 
 # A red square, x and y 0.25, radius 0.12: its sides are 2 * 1.15 * 0.12 / sqrt(2) = 0.195, 25 px of 128, from 19.5 to
 # 44.5. Of patches of 16 px it covers 12.5 / 16 of the second and the third, both ways: 61 % of four patches.
@@ -163,3 +173,32 @@ def test_withheld_pairs_can_be_told_by_what_training_shows(pair: world.Pair) -> 
     assert {(row[0], row[1]) for row in shown.tolist()} == {(colour(pair[0]), shape(pair[1]))}
     assert pair[0] in {other for other, _ in world.TRAINING_PAIRS}
     assert pair[1] in {other for _, other in world.TRAINING_PAIRS}
+
+
+@pytest.mark.parametrize(
+    ("question", "meant"),
+    [
+        # word: (rank of the one object meant, how many there are)
+        ("where is the orange star ?", {"star": (1, 1)}),
+        ("where is the red star ?", {"star": (ABSENT, 0)}),  # there are a red circle and an orange star
+        ("what colour is the star ?", {"star": (1, 1)}),
+        ("what colour is the circle ?", {"circle": (IGNORE, 2)}),  # which of the two nobody can say
+        ("what colour is the ring ?", {"ring": (ABSENT, 0)}),
+        ("how many circles are there ?", {"circles": (IGNORE, 2)}),
+        ("how many red circles are there ?", {"circles": (0, 1)}),
+        ("how many blue objects are there ?", {"blue": (2, 1)}),
+        ("how many objects are red ?", {"red": (0, 1)}),
+        ("is there anything pink ?", {"pink": (ABSENT, 0)}),
+        ("which is bigger , the red circle or the blue circle ?", {"circle": (2, 1)}),
+        ("what is on the far left ?", {}),
+        ("how many objects are there ?", {}),
+    ],
+)
+def test_words_mean_the_object_that_they_name(question: str, meant: dict[str, tuple[int, int]]) -> None:
+    """The last word of a name stands for its object: which one from the left, and how many; other words for nothing."""
+    shown = row_of(*pairs_of("red circle,orange star,blue circle"))
+    words = question.split()
+    targets = mention_targets(shown, words)
+    assert targets.shape == (len(words), len(MENTIONS))
+    found = {word: tuple(row) for word, row in zip(words, targets.tolist(), strict=True) if row != [IGNORE, IGNORE]}
+    assert found == meant

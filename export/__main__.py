@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from edge_app.model.manifest import Quality, Thresholds
 
@@ -31,6 +31,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a hub id such as Salesforce/blip-vqa-base")
     p.add_argument("out", metavar="OUT", type=Path, help="the bundle's folder; it is made")
     p.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8")
+    p.add_argument(
+        "--stage",
+        metavar="ROLE=PRECISION",
+        type=_stage,
+        action="append",
+        default=[],
+        help="another precision for one graph, such as vision=fp16 or decoder=int4 (weights alone); may be repeated",
+    )
     p.add_argument("--name", help="name of the bundle in every result; default: the folder's")
     p.add_argument("--calibration", metavar="DIR", type=Path, help="pictures (and questions.txt); needed for int8")
     p.add_argument(
@@ -102,6 +110,19 @@ def _share(text: str) -> float:
     return value
 
 
+def _stage(text: str) -> tuple[str, str]:
+    """An argument type: a role and its precision."""
+    from edge_app.model.manifest import Role, StagePrecision
+
+    role, _, precision = text.partition("=")
+    if role not in get_args(Role):
+        raise argparse.ArgumentTypeError(f"there is no stage {role!r}; the stages are {', '.join(get_args(Role))}")
+    if precision not in get_args(StagePrecision):
+        choices = ", ".join(get_args(StagePrecision))
+        raise argparse.ArgumentTypeError(f"{text!r} names no precision of a stage; they are {choices}")
+    return role, precision
+
+
 def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """An argument type: whole numbers from `least` to `most`."""
 
@@ -132,11 +153,13 @@ def main(argv: list[str] | None = None) -> int:
     from export.checkpoint import load, quiet_transformers
     from export.errors import ExportError
     from export.examples import from_folder
-    from export.pipeline import Options, check_before_loading, export
+    from export.options import Options
+    from export.pipeline import check_before_loading, export
 
     quiet_transformers()
     options = Options(
         precision=arguments.precision,
+        stages=dict(arguments.stage),
         name=arguments.name,
         tasks=tuple(dict.fromkeys(arguments.task)) if arguments.task else None,
         caption_prompt=arguments.caption_prompt,
@@ -156,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.quality is not None:
             examples = from_folder(arguments.quality, limit=arguments.quality_limit)
         if arguments.calibration is not None:
-            hold_out = examples is None and arguments.precision != "fp32"
+            hold_out = examples is None and not options.lossless()
             calibration = read_folder(arguments.calibration, limit=arguments.calibration_limit, hold_out=hold_out)
         check_before_loading(arguments.out, options, calibration)
         checkpoint = load(arguments.checkpoint)

@@ -12,7 +12,7 @@ from pathlib import Path
 import openvino as ov
 
 from edge_app.model.bundle import MANIFEST_NAME, sha256_of
-from edge_app.model.manifest import File, Manifest, Precision, Role, RoleFiles
+from edge_app.model.manifest import File, Manifest, Role, RoleFiles, StagePrecision
 from export.errors import ExportError
 from export.exchange import exchange
 
@@ -57,7 +57,7 @@ def check_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def save_role(model: ov.Model, folder: Path, role: Role, precision: Precision) -> RoleFiles:
+def save_role(model: ov.Model, folder: Path, role: Role, precision: StagePrecision) -> RoleFiles:
     """Write one IR and hash it; FP16 compresses what is still FP32.
 
     Raises:

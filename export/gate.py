@@ -96,7 +96,12 @@ class LayerSearch:
         """
         allowed = {task: allowed_kl(loss, thresholds) for task, loss in failed.loss.items()}
         yardstick = Yardstick(self._bench.fp32(), calibrated.items, allowed)
-        costs = find_costs(self._bench, self._quantiser, yardstick, list(self.roles))
+        costs = find_costs(
+            self._bench,
+            self._quantiser,
+            yardstick,
+            [role for role, file in self.roles.items() if file.precision == "int8"],
+        )
         size_bytes = self._size_bytes()
         count = first_count(costs)
         while True:

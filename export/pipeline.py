@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
 import openvino as ov
 from tqdm import tqdm
 
-from edge_app import __version__
 from edge_app.errors import BadRequestError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.golden import record
 from edge_app.model.manifest import (
-    Generation,
-    ImageSpec,
     Manifest,
     Parity,
-    Precision,
     Quality,
     Role,
     RoleFiles,
-    Source,
+    StagePrecision,
     Task,
-    TextSpec,
-    Thresholds,
-    Tokens,
 )
 from edge_app.model.text import TextCodec
 from edge_app.model.vlm import VisionLanguageModel
 from export import parity
-from export.bundle import building, check_space, check_target, describe, save_role, write_manifest
+from export.bundle import building, check_space, check_target, save_role, write_manifest
 from export.calibration import Calibration
 from export.checkpoint import Checkpoint
 from export.convert import to_openvino
@@ -44,32 +34,14 @@ from export.errors import ExportError
 from export.examples import Examples, calibrated, held_out
 from export.families import blip
 from export.gate import SEARCH_PICTURES, LayerSearch, Verdict, judge
+from export.options import Options
+from export.outline import bundle_name, outline, tasks_of, tokens_of
 from export.quantize import Quantiser
 from export.tokenizer import word_id, write_tokenizer
 from export.workbench import workbench
 
-BYTES_PER_WEIGHT: dict[Precision, float] = {"fp32": 4, "fp16": 2, "int8": 1.1}
+BYTES_PER_WEIGHT: dict[StagePrecision, float] = {"fp32": 4, "fp16": 2, "int8": 1.1, "int4": 0.6}
 TOKENIZER_NAME = "tokenizer.json"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asks of an export; see `python -m export --help`."""
-
-    precision: Precision
-    name: str | None = None
-    tasks: tuple[Task, ...] | None = None
-    caption_prompt: str | None = None
-    question_start: int | None = None
-    clean_question: bool = True
-    beams: int = 1
-    max_new_tokens: int = 20
-    parity_pictures: int = 8
-    force: bool = False
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    quality_pictures: int = 64
-    accept_quality: bool = False
-    layer_search: bool = True
 
 
 @dataclass
@@ -84,7 +56,7 @@ class Report:
 
 def check_before_loading(out: Path, options: Options, calibration: Calibration | None) -> None:
     """Raise ExportError for what is wrong with any checkpoint, before gigabytes of it are fetched."""
-    if options.precision == "int8" and calibration is None:
+    if options.needs_pictures() and calibration is None:
         raise ExportError("INT8 needs pictures to calibrate with; give a folder with --calibration DIR.")
     check_target(out, force=options.force)
 
@@ -112,20 +84,20 @@ def export(
     check_before_loading(out, options, calibration)
     if examples is None and calibration is not None:
         examples = held_out(calibration, limit=options.quality_pictures)
-    compares = options.precision != "fp32" and examples is not None
-    tasks = _tasks(checkpoint, options)
+    tasks = tasks_of(checkpoint, options)
+    compares = examples is not None and not options.lossless()
     seconds: dict[str, float] = {}
     with building(out, force=options.force) as work:
-        check_space(work, _size_bytes(checkpoint, options.precision, compares=compares))
+        check_space(work, _size_bytes(checkpoint, options, compares=compares))
         tokenizer = write_tokenizer(checkpoint.tokenizer, work / TOKENIZER_NAME)
         yes, no = word_id(tokenizer, "yes"), word_id(tokenizer, "no")
-        tokens = _tokens(checkpoint, options, yes, no)
-        manifest = _manifest(
+        tokens = tokens_of(checkpoint, options, yes, no)
+        manifest = outline(
             checkpoint,
             options,
             tasks,
             tokens,
-            name=_name(options.name or out.resolve().name),
+            name=bundle_name(options.name or out.resolve().name),
             tokenizer=work / TOKENIZER_NAME,
         )
         codec = TextCodec(Bundle(work, manifest, ""))
@@ -134,14 +106,18 @@ def export(
             sources = blip.roles(checkpoint.model, tasks)
             with tqdm(sources.items(), desc="converting", unit="graph") as bar:
                 models = {role: to_openvino(source) for role, source in bar}
+        unknown = [role for role in options.stages if role not in models]
+        if unknown:
+            raise ExportError(f"This bundle has no stage {', '.join(unknown)}; it has {', '.join(models)}.")
+        precisions = {role: options.precision_of(role) for role in models}
         quantiser = None
         chosen = models
-        if options.precision == "int8" and calibration is not None:
+        if {"int8", "int4"} & set(precisions.values()):
             with _Timed(seconds, "quantise"):
                 quantiser = Quantiser(models, calibration, manifest.image, codec.question_ids)
-                chosen = quantiser.all_roles()
+                chosen = quantiser.all_roles(precisions)
         with _Timed(seconds, "save"):
-            manifest = manifest.model_copy(update={"roles": _save(chosen, work, options.precision)})
+            manifest = manifest.model_copy(update={"roles": _save(chosen, work, precisions)})
         del chosen  # it is on the disk, and the gate needs the memory
         verdict = None
         if compares and examples is not None:
@@ -212,23 +188,6 @@ class _Timed:
         self._table[self._name] = time.monotonic() - self._started
 
 
-def _name(wanted: str) -> str:
-    """`wanted` with what a bundle's name must not hold (it stands in logs and messages) replaced by "-"."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", wanted)[:64].lstrip("-.") or "bundle"
-
-
-def _tasks(checkpoint: Checkpoint, options: Options) -> tuple[Task, ...]:
-    possible = blip.tasks_of(checkpoint.model)
-    wanted = options.tasks or possible
-    impossible = [task for task in wanted if task not in possible]
-    if impossible:
-        raise ExportError(
-            f"A {checkpoint.model_class} serves {' and '.join(possible)}, not {', '.join(impossible)}; "
-            "choose another checkpoint or task."
-        )
-    return tuple(wanted)
-
-
 def _check_texts(
     codec: TextCodec, manifest: Manifest, calibration: Calibration | None, examples: Examples | None
 ) -> None:
@@ -247,83 +206,20 @@ def _check_texts(
             raise ExportError(f"The {purpose} question {question[:80]!r} cannot be used: {error}") from error
 
 
-def _size_bytes(checkpoint: Checkpoint, precision: Precision, *, compares: bool) -> int:
+def _size_bytes(checkpoint: Checkpoint, options: Options, *, compares: bool) -> int:
     """Room the export needs: the bundle, and beside it FP32 to compare with and one graph of a trial."""
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
-    bundle = int(weights * BYTES_PER_WEIGHT[precision] * 1.1) + 10_000_000  # graphs and tokenizer
+    widest = max(BYTES_PER_WEIGHT[precision] for precision in (options.precision, *options.stages.values()))
+    bundle = int(weights * widest * 1.1) + 10_000_000  # graphs and tokenizer
     return bundle + (int(weights * BYTES_PER_WEIGHT["fp32"] * 1.5) if compares else 0)
 
 
-def _tokens(checkpoint: Checkpoint, options: Options, yes: int | None, no: int | None) -> Tokens:
-    text = checkpoint.model.config.text_config
-    start = options.question_start if options.question_start is not None else checkpoint.tokenizer.cls_token_id
-    if not 0 <= start < text.vocab_size:
-        raise ExportError(
-            f"The token {start} cannot start a question: the checkpoint knows 0 to {text.vocab_size - 1}."
-        )
-    return Tokens(
-        start=text.bos_token_id, end=text.sep_token_id, pad=text.pad_token_id, question_start=start, yes=yes, no=no
-    )
-
-
-def _manifest(
-    checkpoint: Checkpoint, options: Options, tasks: Sequence[Task], tokens: Tokens, *, name: str, tokenizer: Path
-) -> Manifest:
-    """The manifest as far as it is known before the graphs are written."""
-    vision, text = checkpoint.model.config.vision_config, checkpoint.model.config.text_config
-    side = vision.image_size // vision.patch_size
-    processor = checkpoint.processor
-    prompt = blip.CAPTION_PROMPT[checkpoint.model_class] if options.caption_prompt is None else options.caption_prompt
-    limits = Generation(beams=options.beams, max_new_tokens=options.max_new_tokens)
-    defaults: dict[Task, Generation] = {"caption": limits.model_copy(update={"prompt": prompt}), "vqa": limits}
-    return Manifest(
-        format_version=1,
-        name=name,
-        family="blip",
-        precision=options.precision,
-        tasks=tuple(tasks),
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        source=Source(
-            checkpoint=checkpoint.name,
-            revision=checkpoint.revision,
-            licence=checkpoint.licence,
-            model_class=checkpoint.model_class,
-        ),
-        image=ImageSpec(
-            height_px=vision.image_size,
-            width_px=vision.image_size,
-            mean=tuple(processor.image_mean),
-            std=tuple(processor.image_std),
-            resampling=checkpoint.resampling,
-            prefix_positions=1,
-            patch_rows=side,
-            patch_columns=side,
-        ),
-        tokens=tokens,
-        text=TextSpec(
-            layers=text.num_hidden_layers,
-            heads=text.num_attention_heads,
-            head_size=text.hidden_size // text.num_attention_heads,
-            vocabulary=text.vocab_size,
-            max_positions=text.max_position_embeddings,
-            max_question_tokens=min(blip.MAX_QUESTION_TOKENS, text.max_position_embeddings),
-            question_layers=text.num_hidden_layers if "vqa" in tasks else 0,
-            clean_question=options.clean_question,
-        ),
-        generation={task: defaults[task] for task in tasks},
-        roles={},
-        tokenizer=describe(tokenizer),
-        tools={
-            "edge-app": __version__,
-            **{name: version(name) for name in ("torch", "transformers", "openvino", "nncf", "tokenizers")},
-        },
-    )
-
-
-def _save(models: dict[Role, ov.Model], work: Path, precision: Precision) -> dict[Role, RoleFiles]:
+def _save(
+    models: Mapping[Role, ov.Model], work: Path, precisions: Mapping[Role, StagePrecision]
+) -> dict[Role, RoleFiles]:
     # The block ends the bar's line on a full disk too; the sentence about it begins its own.
     with tqdm(models.items(), desc="saving", unit="graph") as bar:
-        return {role: save_role(model, work, role, precision) for role, model in bar}
+        return {role: save_role(model, work, role, precisions[role]) for role, model in bar}
 
 
 def _parity(results: Sequence[parity.Parity]) -> dict[Task, Parity]:

@@ -1,5 +1,7 @@
 """INT8: post-training quantisation of the vision and question side, weight compression of the decoder.
 
+INT4 compresses weights alone, in groups with a scale each, on either side.
+
 The decoder keeps its activations in floating point: it reads every weight once a token, so its time is that of the
 memory, which 8-bit weights quarter, and quantising its activations is known to cost accuracy.
 """
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_app.model.image import to_pixels
-from edge_app.model.manifest import ImageSpec, Role
+from edge_app.model.manifest import ImageSpec, Role, StagePrecision
 from export.calibration import Calibration
 
 Feed = dict[str, NDArray[Any]]
@@ -31,49 +33,79 @@ _QUANTISED_TYPES = {"MatMul", "Convolution", "ScaledDotProductAttention"}
 _COMPRESSED_TYPES = {"MatMul", "Gather"}  # of the decoder: Gather is the table of word embeddings
 
 
+INT4_GROUP = 64  # weights that share a scale; divides the widths of every public BLIP
+LEAST_INT4_GROUP = 16  # for widths that it does not divide
+
+
 class Quantiser:
     """Quantises FP32 role graphs; each is calibrated with what the FP32 graphs before it give."""
 
     def __init__(
-        self, models: Mapping[Role, ov.Model], calibration: Calibration, image: ImageSpec, encode: Encode
+        self, models: Mapping[Role, ov.Model], calibration: Calibration | None, image: ImageSpec, encode: Encode
     ) -> None:
         """Run the calibration pictures through the FP32 graphs.
 
         Args:
             models: role -> FP32 model; they are left as they are.
-            calibration: pictures and questions.
+            calibration: pictures and questions; None will do where weights alone are compressed.
             image: how a picture becomes pixels.
             encode: question -> token ids.
         """
         logging.getLogger("nncf").setLevel(logging.WARNING)
         self._models = models
-        self._data = _CalibrationData(models, calibration, image, encode)
+        self._data = None if calibration is None else _CalibrationData(models, calibration, image, encode)
 
-    def all_roles(self) -> dict[Role, ov.Model]:
-        """role -> INT8 model."""
-        return {role: self.role(role) for role in tqdm(self._models, desc="quantising", unit="graph")}
+    def all_roles(self, precisions: Mapping[Role, StagePrecision]) -> dict[Role, ov.Model]:
+        """role -> model: INT8 and INT4 ones in new models, the others as they are."""
+        return {
+            role: self.role(role, weights_bits=4 if precisions[role] == "int4" else 8)
+            if precisions[role] in ("int8", "int4")
+            else model
+            for role, model in tqdm(self._models.items(), desc="quantising", unit="graph")
+        }
 
     def role(
-        self, role: Role, *, ignored: Collection[str] = (), pictures: int | None = None, quiet: bool = False
+        self,
+        role: Role,
+        *,
+        weights_bits: int = 8,
+        ignored: Collection[str] = (),
+        pictures: int | None = None,
+        quiet: bool = False,
     ) -> ov.Model:
-        """The INT8 model of one role.
+        """The INT8 model of one role, or with 4 `weights_bits` the one with INT4 weights.
 
         Args:
             role: which.
+            weights_bits: 8 or 4.
             ignored: names of operations that stay in FP32.
             pictures: calibration pictures used, from the first; None for all.
             quiet: keep NNCF's own progress bars off the terminal, for when many models are tried.
         """
-        size = self._data.size if pictures is None else min(pictures, self._data.size)
         scope = nncf.IgnoredScope(names=sorted(ignored)) if ignored else None
         with redirect_stdout(io.StringIO()) if quiet else nullcontext():
+            if weights_bits == 4:
+                return nncf.compress_weights(
+                    self._models[role].clone(),
+                    mode=nncf.CompressWeightsMode.INT4_ASYM,
+                    group_size=INT4_GROUP,
+                    ignored_scope=scope,
+                    advanced_parameters=nncf.AdvancedCompressionParameters(
+                        group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST,
+                        min_adjusted_group_size=LEAST_INT4_GROUP,
+                    ),
+                )
             if role == "decoder":
                 return nncf.compress_weights(
                     self._models[role].clone(), mode=nncf.CompressWeightsMode.INT8_ASYM, ignored_scope=scope
                 )
+            data = self._data
+            if data is None:
+                raise ValueError(f"The stage {role} needs calibration pictures to be INT8; none were given.")
+            size = data.size if pictures is None else min(pictures, data.size)
             return nncf.quantize(
                 self._models[role],
-                nncf.Dataset(range(size), lambda index: self._data.feed(role, index)),
+                nncf.Dataset(range(size), lambda index: data.feed(role, index)),
                 model_type=nncf.ModelType.TRANSFORMER,
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=size,

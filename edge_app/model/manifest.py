@@ -14,6 +14,7 @@ FORMAT_VERSION = 1
 
 Task = Literal["caption", "vqa"]
 Precision = Literal["fp32", "fp16", "int8"]
+StagePrecision = Literal["fp32", "fp16", "int8", "int4"]  # of one graph; int4: weights alone
 Role = Literal["vision", "caption_memory", "question_memory", "question_encoder", "decoder"]
 
 # A plain file name: no folder, no "..", nothing hidden.
@@ -108,7 +109,7 @@ class RoleFiles(_Part):
 
     xml: File
     bin: File
-    precision: Precision
+    precision: StagePrecision
 
 
 class GoldenText(_Part):

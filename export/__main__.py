@@ -1,7 +1,7 @@
 """`python -m export CHECKPOINT OUT`: a checkpoint becomes a bundle for the board.
 
-Two more commands look at bundles: `python -m export compare BUNDLE BUNDLE...` and
-`python -m export evaluate-demo BUNDLE`.
+Further commands look at bundles: `python -m export compare BUNDLE BUNDLE...` and
+`python -m export evaluate-demo BUNDLE`, and `python -m export sweep CHECKPOINT OUT` makes and compares all precisions.
 A checkpoint in a folder of such a name is given as ./compare.
 """
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 # First argument -> the module whose `main(argv)` takes the rest.
-COMMANDS = {"compare": "export.compare", "evaluate-demo": "export.demo.evaluate"}
+COMMANDS = {
+    "compare": "export.compare",
+    "evaluate-demo": "export.demo.evaluate",
+    "sweep": "export.sweep",
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """`python -m export.demo.bundle CHECKPOINT OUT`: the trained demo checkpoint becomes the INT8 bundle that is shipped.
 
-The same export as any other, calibrated on scenes drawn for it.
+The same export as any other, calibrated on scenes drawn for it, and judged on others.
 """
 
 from __future__ import annotations
@@ -10,52 +10,35 @@ import sys
 import tempfile
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from edge_app.demo import questions, world
-from edge_app.demo.drawing import draw
 from export.__main__ import main as export
+from export.demo.scenes import draw_scenes
 
-CALIBRATION_SCENES = 128
-CALIBRATION_SEED = 77  # training draws from seed 1 on, evaluation from 20,000
+# Training draws from seed 1 on, evaluation from 20,000.
+CALIBRATION_SCENES, CALIBRATION_SEED = 128, 10_077
+QUALITY_SCENES, QUALITY_SEED = 100, 10_078
 NAME = "edge-app-demo"
-PICTURE_PX = 480  # as the demo camera shows them
 MAX_NEW_TOKENS = 40  # six objects and their relations take 34 at most
 
 
-def draw_calibration(folder: Path) -> None:
-    """Pictures of random scenes and one question about each."""
-    rng = np.random.default_rng(CALIBRATION_SEED)
-    asked: list[str] = []
-    for number in range(CALIBRATION_SCENES):
-        count = int(rng.integers(1, world.MOST_OBJECTS + 1))
-        scene = world.random_scene(rng, count, world.TRAINING_PAIRS)
-        cv2.imwrite(str(folder / f"scene-{number:03}.png"), draw(scene, PICTURE_PX))
-        asked.append(questions.random_question(scene, rng).text)
-    (folder / "questions.txt").write_text("\n".join(asked) + "\n", encoding="utf-8")
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Export; the exit code of the export."""
+    """Export; options that are not named here go to the export. Its exit code."""
     parser = argparse.ArgumentParser(prog="python -m export.demo.bundle", description=__doc__)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder that export.demo.train wrote")
     parser.add_argument("out", metavar="OUT", help="bundle folder; edge_app/demo/bundle is the shipped one")
-    parser.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8")
-    arguments = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="demo-calibration-") as folder:
-        draw_calibration(Path(folder))
-        command = [arguments.checkpoint, arguments.out, "--precision", arguments.precision, "--calibration", folder]
-        command += [
-            "--name",
-            NAME,
-            "--calibration-limit",
-            str(CALIBRATION_SCENES),
-            "--max-new-tokens",
-            str(MAX_NEW_TOKENS),
-            "--force",
-        ]
-        return export(command)
+    arguments, rest = parser.parse_known_args(argv)
+    with tempfile.TemporaryDirectory(prefix="demo-calibration-") as drawn:
+        calibration, quality = Path(drawn, "calibration"), Path(drawn, "quality")
+        for folder, count, seed in (
+            (calibration, CALIBRATION_SCENES, CALIBRATION_SEED),
+            (quality, QUALITY_SCENES, QUALITY_SEED),
+        ):
+            folder.mkdir()
+            draw_scenes(folder, count=count, seed=seed)
+        command = [arguments.checkpoint, arguments.out, "--name", NAME, "--force"]
+        command += ["--calibration", str(calibration), "--calibration-limit", str(CALIBRATION_SCENES)]
+        command += ["--quality", str(quality), "--quality-limit", str(QUALITY_SCENES)]
+        command += ["--max-new-tokens", str(MAX_NEW_TOKENS)]
+        return export([*command, *rest])
 
 
 if __name__ == "__main__":

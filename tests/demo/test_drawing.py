@@ -68,12 +68,17 @@ def test_paint_is_where_the_truth_says(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", world.SHAPES)
 def test_slant_and_perspective_keep_a_shape_within_its_reach(shape: str) -> None:
-    """At every turn, the strongest tilt and perspective leave the paint within 1.35 radii; measured: 1.334."""
+    """At every turn, the strongest tilt and perspective leave the outline within 1.35 radii; measured: 1.334.
+
+    Drawing looks no further, so what lies beyond would be cut off.
+    """
     variety = world.VARIETY
     for angle_deg, tilt_deg in itertools.product(variety.angle_deg, range(0, 180, 15)):
         item = red(shape, angle_deg=angle_deg, tilt=variety.tilt[0], tilt_deg=tilt_deg, vanishing=variety.vanishing)
-        changed = (draw(scene(item), SIZE_PX) != GREY).any(axis=2)
-        assert np.hypot(*(places(changed) - 0.5).T).max() <= REACH * 0.2 + 1 / SIZE_PX
+        outline = object_map(scene(item), SIZE_PX) > 0
+        assert np.hypot(*(places(outline) - 0.5).T).max() <= REACH * 0.2 + 1 / SIZE_PX
+        if shape != "ring":  # whose hole belongs to it
+            assert (draw(scene(item), SIZE_PX) != GREY).any(axis=2)[outline].all()
 
 
 def test_slant_narrows_and_perspective_widens_the_near_side() -> None:
@@ -88,7 +93,7 @@ def test_slant_narrows_and_perspective_widens_the_near_side() -> None:
     assert len(slanted) == pytest.approx(0.8 * len(straight), abs=2)
     assert slanted.max() == straight.max()
     assert straight[2] == straight[-3]
-    assert near[-3] > 1.15 * near[2]  # (1 + 0.12 * 0.81) / (1 - 0.12 * 0.81) = 1.22
+    assert near[-3] / near[2] == pytest.approx(1.22, abs=0.04)  # (1 + 0.12 * 0.81) / (1 - 0.12 * 0.81)
 
 
 @pytest.mark.parametrize("nearer", ["red", "blue"])

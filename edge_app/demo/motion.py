@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.demo.drawing import draw
-from edge_app.demo.world import MOST_OBJECTS, PAIRS, Scene, SceneObject, fits, overlap, random_object, random_scene
+from edge_app.demo.world import (
+    MOST_OBJECTS,
+    PAIRS,
+    VARIETY,
+    Scene,
+    SceneObject,
+    fits,
+    overlap,
+    random_object,
+    random_scene,
+)
 
 
 class MovingScene:
@@ -49,7 +59,7 @@ class MovingScene:
     def _moved(self, index: int, item: SceneObject) -> SceneObject:
         """The object one step on; it turns back at the frame's edge and where it would cover too much of another.
 
-        Objects pass one above the other, so that their order changes while they move.
+        Objects pass above and in front of one another, so that their order changes while they move.
         """
         velocity = self._velocities[index]
         for axis, place in enumerate((item.x, item.y)):
@@ -58,7 +68,7 @@ class MovingScene:
                 velocity[axis] = -outward * abs(velocity[axis])
         moved = replace(item, x=item.x + float(velocity[0]), y=item.y + float(velocity[1]))
         others = self._objects[:index] + self._objects[index + 1 :]
-        if all(overlap(moved, other) <= max(0.0, overlap(item, other)) for other in others):
+        if all(overlap(moved, other) <= VARIETY.overlap for other in others):
             return moved
         self._velocities[index] = self._random_velocity()
         return item

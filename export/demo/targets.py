@@ -3,7 +3,7 @@
 Apart from each patch's own colour, shape and place, the patches of an object say where it stands among the others and
 what its neighbours are. Captions and most questions then need no more than to read the right patch; learnt from texts
 alone, "what is left of the star?" took longer than all the rest together. The words of a question say which object
-they mean: the answers' loss stood still for 25 minutes (600 steps) while nothing told the question encoder to look.
+they mean, so that the question encoder need not find out from the answers alone that it is to look.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def test_objects_come_and_go(seed: int) -> None:
         assert len(old ^ new) <= 1
         if old != new:
             changes.append(step)
-    assert counts == set(range(1, world.MOST_OBJECTS + 1))
+    assert counts <= set(range(1, world.MOST_OBJECTS + 1))
+    assert len(counts) > 3
     assert len(changes) > 15
     assert min(np.diff(changes)) >= MovingScene.STEPS_BETWEEN_CHANGES[0]
 
@@ -96,18 +97,16 @@ def test_objects_pass_each_other() -> None:
     assert max(map(len, orders.values())) >= 3
 
 
-def test_no_object_moves_further_over_another() -> None:
-    """What is apart stays apart, and what overlaps from the start never gets deeper."""
-    deepened, overlapped = 0, 0
+def test_objects_move_in_front_of_one_another() -> None:
+    """What was apart comes to overlap, so that captions say "in front of" and "behind"."""
+    begun = 0
     for before, after in itertools.pairwise(film(3)):
         old = {identity(item): item for item in before.objects}
         stayed = [item for item in after.objects if identity(item) in old]
         for one, two in itertools.combinations(stayed, 2):
-            depth = world.overlap(old[identity(one)], old[identity(two)])
-            overlapped += depth > 0
-            deepened += world.overlap(one, two) > max(0.0, depth) + ROUNDING
-    assert deepened == 0
-    assert overlapped > 0
+            apart = world.overlap(old[identity(one)], old[identity(two)]) <= 0
+            begun += apart and world.overlap(one, two) > 0
+    assert begun > 3
 
 
 def test_frames_repeat_with_the_seed() -> None:

@@ -48,7 +48,7 @@ def test_every_step_is_a_legal_scene(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_objects_come_and_go(seed: int) -> None:
-    """Every number of objects from one to six occurs; they change one at a time, at the stated times."""
+    """One to six objects, more and fewer in turn; they change one at a time, at the stated times."""
     counts, changes = set(), []
     for step, (before, after) in enumerate(itertools.pairwise(film(seed))):
         counts.add(len(after.objects))

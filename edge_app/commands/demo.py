@@ -193,7 +193,7 @@ def _words(event: dict[str, Any]) -> str:
                 f"\n{event['captions']} captions, {event['answers']} of {event['questions']} questions answered, "
                 f"on {event['device']}.",
                 f"Objects: {seen['right']} of {seen['there']} in the pictures were named, colour and shape; "
-                f"{seen['said'] - seen['right']} of {seen['said']} named were not there.",
+                f"not there, of {seen['said']} named: {seen['said'] - seen['right']}.",
                 f"Medians: a caption takes {event['caption_ms']} ms, and is out {event['caption_age_ms']} ms after "
                 "its picture.",
             ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import openvino as ov
 
 from edge_app.model.bundle import MANIFEST_NAME, sha256_of
+from edge_app.model.device import core
 from edge_app.model.manifest import File, Manifest, Role, RoleFiles, StagePrecision
 from export.errors import ExportError
 from export.exchange import exchange
@@ -66,7 +67,7 @@ def save_role(model: ov.Model, folder: Path, role: Role, precision: StagePrecisi
     xml = folder / f"{role}.xml"
     try:
         ov.save_model(model, str(xml), compress_to_fp16=precision == "fp16")
-        ov.Core().read_model(str(xml))  # a write cut short by a full disk is not reported by save_model
+        core().read_model(str(xml))  # a write cut short by a full disk is not reported by save_model
     except RuntimeError as error:
         free = shutil.disk_usage(folder).free
         raise ExportError(

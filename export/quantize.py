@@ -20,6 +20,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge_app.model.device import core
 from edge_app.model.image import to_pixels
 from edge_app.model.manifest import ImageSpec, Role, StagePrecision
 from export.calibration import Calibration
@@ -129,9 +130,8 @@ class _CalibrationData:
     def __init__(
         self, models: Mapping[Role, ov.Model], calibration: Calibration, image: ImageSpec, encode: Encode
     ) -> None:
-        core = ov.Core()
         compiled: dict[Role, ov.CompiledModel] = {
-            role: core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            role: core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             for role, model in models.items()
             if role in ("vision", "question_memory")
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,17 @@ log = logging.getLogger(__name__)
 Shape = tuple[int, ...]  # of a graph's input or output; -1 for a length that is free
 
 AUTO_ORDER = ("GPU", "CPU")  # the iGPU first: it leaves the cores to the camera and the display
+
+
+@functools.cache
+def core() -> ov.Core:
+    """The one OpenVINO core of this process, which lives as long as the process.
+
+    A core gives its thread a stack for signal handlers and takes it back when it ends; seen with OpenVINO 2026.4. Of
+    two cores that live at once, the one that ends last puts back the stack of the other, which is gone by then: the
+    next signal with a Python handler, a SIGTERM or a SIGCHLD, is a segmentation fault. So nobody else makes a core.
+    """
+    return ov.Core()
 
 
 def candidates(requested: str, available: Sequence[str]) -> list[str]:
@@ -88,7 +100,7 @@ def _first_line(error: BaseException) -> str:
 
 
 class Compiler:
-    """Compiles the roles of bundles for one device, with one OpenVINO core and one set of properties."""
+    """Compiles the roles of bundles for one device, with one set of properties."""
 
     def __init__(self, device: str, *, threads: int = 0, cache_dir: Path | None = None) -> None:
         """Choose properties for `device`.
@@ -99,7 +111,6 @@ class Compiler:
             cache_dir: folder of compiled graphs, which shortens later starts; None compiles anew each time.
         """
         self.device = device
-        self._core = ov.Core()
         self._properties: dict[str, Any] = {
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
             properties.num_streams(): 1,
@@ -122,7 +133,7 @@ class Compiler:
         """
         path = bundle.role_path(role)
         try:
-            compiled = self._core.compile_model(str(path), self.device, self._properties)
+            compiled = core().compile_model(str(path), self.device, self._properties)
         except RuntimeError as error:
             reason = _first_line(error)
             raise DeviceError(f"OpenVINO cannot compile {path} for {self.device}: {reason}.") from error

@@ -18,7 +18,7 @@ import openvino as ov
 
 from edge_app.errors import BundleError, DeviceError
 from edge_app.model.bundle import Bundle, open_bundle
-from edge_app.model.device import candidates
+from edge_app.model.device import candidates, core
 from edge_app.model.golden import verify
 from edge_app.model.manifest import Task
 from edge_app.model.vlm import VisionLanguageModel
@@ -91,7 +91,7 @@ def load_models(
     """
     bundles = [open_bundle(Path(folder)) for folder in folders]
     fallbacks: list[str] = []
-    available = ov.Core().available_devices
+    available = core().available_devices
     names = candidates(device, available)
     if device not in ("AUTO", *names):
         fallbacks.append(f"{device} was asked for, but OpenVINO finds only {', '.join(available)} on this machine.")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from edge_app.model.manifest import Quality, Thresholds
+from edge_app.model.manifest import Quality, Role, StagePrecision, Thresholds
+from export.arguments import share, whole
 
 if TYPE_CHECKING:
     from export.pipeline import Report
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--name", help="name of the bundle in every result; default: the folder's")
     p.add_argument("--calibration", metavar="DIR", type=Path, help="pictures (and questions.txt); needed for int8")
     p.add_argument(
-        "--calibration-limit", metavar="N", type=_whole(1), default=64, help="pictures used at most; default: 64"
+        "--calibration-limit", metavar="N", type=whole(1), default=64, help="pictures used at most; default: 64"
     )
     p.add_argument(
         "--task",
@@ -60,14 +60,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--question-start",
         metavar="ID",
-        type=_whole(0),
+        type=whole(0),
         help="first token id of a question; default: [CLS], as transformers has it; BLIP's own code uses 30523",
     )
     p.add_argument("--keep-question", action="store_true", help="do not lower-case and strip questions as BLIP does")
-    p.add_argument("--beams", metavar="N", type=_whole(1, 16), default=1, help="of the bundle; default: 1 (greedy)")
-    p.add_argument("--max-new-tokens", metavar="N", type=_whole(1, 256), default=20, help="longest text; default: 20")
+    p.add_argument("--beams", metavar="N", type=whole(1, 16), default=1, help="of the bundle; default: 1 (greedy)")
+    p.add_argument("--max-new-tokens", metavar="N", type=whole(1, 256), default=20, help="longest text; default: 20")
     p.add_argument(
-        "--parity-pictures", metavar="N", type=_whole(0), default=8, help="compared with transformers; default: 8"
+        "--parity-pictures", metavar="N", type=whole(0), default=8, help="compared with transformers; default: 8"
     )
     p.add_argument("--force", action="store_true", help="replace the bundle at OUT")
     _quality_arguments(p.add_argument_group("quality", "what INT8 or FP16 may lose against FP32; else exit code 1"))
@@ -84,7 +84,7 @@ def _quality_arguments(group: argparse._ArgumentGroup) -> None:
         "default: every fifth of the calibration folder, which is then not calibrated with",
     )
     group.add_argument(
-        "--quality-limit", metavar="N", type=_whole(1), default=64, help="pictures used at most; default: 64"
+        "--quality-limit", metavar="N", type=whole(1), default=64, help="pictures used at most; default: 64"
     )
     for name, meaning in (
         ("max-kl", "mean KL(FP32 || bundle) of the next token, in nats"),
@@ -95,7 +95,7 @@ def _quality_arguments(group: argparse._ArgumentGroup) -> None:
     ):
         default = getattr(defaults, name.replace("-", "_"))
         group.add_argument(
-            f"--{name}", metavar="X", type=_share, default=default, help=f"{meaning}; default: {default:g}"
+            f"--{name}", metavar="X", type=share, default=default, help=f"{meaning}; default: {default:g}"
         )
     group.add_argument("--accept-quality", action="store_true", help="write the bundle even so; its manifest says so")
     group.add_argument(
@@ -103,21 +103,8 @@ def _quality_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _share(text: str) -> float:
-    """An argument type: numbers from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{value:g} is out of range; give 0 to 1")
-    return value
-
-
 def _stage(text: str) -> tuple[str, str]:
     """An argument type: a role and its precision."""
-    from edge_app.model.manifest import Role, StagePrecision
-
     role, _, precision = text.partition("=")
     if role not in get_args(Role):
         raise argparse.ArgumentTypeError(f"there is no stage {role!r}; the stages are {', '.join(get_args(Role))}")
@@ -125,22 +112,6 @@ def _stage(text: str) -> tuple[str, str]:
         choices = ", ".join(get_args(StagePrecision))
         raise argparse.ArgumentTypeError(f"{text!r} names no precision of a stage; they are {choices}")
     return role, precision
-
-
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """An argument type: whole numbers from `least` to `most`."""
-
-    def whole(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < least or (most is not None and value > most):
-            limits = f"at least {least}" if most is None else f"{least} to {most}"
-            raise argparse.ArgumentTypeError(f"{value} is out of range; give {limits}")
-        return value
-
-    return whole
 
 
 def main(argv: list[str] | None = None) -> int:

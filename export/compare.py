@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from os import cpu_count
@@ -21,6 +21,7 @@ from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.manifest import Task
 from edge_app.model.measure import cpu_name, medians, picture_to_time
+from export.arguments import whole
 from export.compare_material import Material, drawn, from_folder
 from export.compare_process import BundleProcess, Said
 from export.compare_report import Agreement, Comparison, Figures, agreement, as_json, table
@@ -37,26 +38,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--pictures", metavar="DIR", type=Path, help="to compare texts on (and questions.txt); default: drawn scenes"
     )
-    p.add_argument("--limit", metavar="N", type=_at_least(1), default=64, help="pictures used at most; default: 64")
-    p.add_argument("--runs", metavar="N", type=_at_least(1), default=7, help="medians are taken over N; default: 7")
-    p.add_argument("--tokens", metavar="N", type=_at_least(2), default=20, help="of a timed caption; default: 20")
+    p.add_argument("--limit", metavar="N", type=whole(1), default=64, help="pictures used at most; default: 64")
+    p.add_argument("--runs", metavar="N", type=whole(1), default=7, help="medians are taken over N; default: 7")
+    p.add_argument("--tokens", metavar="N", type=whole(2), default=20, help="of a timed caption; default: 20")
     p.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU or GPU.N; default: AUTO, the GPU before the CPU")
-    p.add_argument("--threads", metavar="N", type=_at_least(0), default=0, help="CPU threads; default: OpenVINO's")
+    p.add_argument("--threads", metavar="N", type=whole(0), default=0, help="CPU threads; default: OpenVINO's")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
     p.add_argument("--picture", metavar="FILE.png", type=Path, help="draw the comparison, too (needs matplotlib)")
     return p
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    """An argument type: a whole number of at least `least`."""
-
-    def whole(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    return whole
 
 
 def main(argv: Sequence[str]) -> int:

@@ -104,11 +104,11 @@ def export(
         _check_texts(codec, manifest, calibration, examples)
         with _Timed(seconds, "convert"):
             sources = blip.roles(checkpoint.model, tasks)
+            unknown = [role for role in options.stages if role not in sources]
+            if unknown:
+                raise ExportError(f"This bundle has no stage {', '.join(unknown)}; it has {', '.join(sources)}.")
             with tqdm(sources.items(), desc="converting", unit="graph") as bar:
                 models = {role: to_openvino(source) for role, source in bar}
-        unknown = [role for role in options.stages if role not in models]
-        if unknown:
-            raise ExportError(f"This bundle has no stage {', '.join(unknown)}; it has {', '.join(models)}.")
         precisions = {role: options.precision_of(role) for role in models}
         quantiser = None
         chosen = models
@@ -158,7 +158,8 @@ def _judge(
     """
     with workbench(work, manifest, fp32) as bench:
         verdict = judge(bench, examples, options.thresholds)
-        if verdict.shortfalls and quantiser is not None and calibration is not None and options.layer_search:
+        searches = options.layer_search and any(file.precision == "int8" for file in manifest.roles.values())
+        if verdict.shortfalls and quantiser is not None and calibration is not None and searches:
             search = LayerSearch(bench, quantiser, work, manifest.roles)
             samples = calibrated(calibration, limit=SEARCH_PICTURES)
             verdict = search.run(verdict, examples, samples, options.thresholds)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.demo.ground import draw_ground
+from edge_app.demo.ground import along, draw_ground
 from edge_app.demo.world import Look, Paint, Scene, SceneObject
 
 Floats = NDArray[np.float32]
@@ -146,16 +146,16 @@ def _surface(paint: Paint, across: Floats, down: Floats) -> Floats:
     """Light of a painted surface at the places `across` [W] x `down` [H], in radii from the centre. [H, W]"""
     angle = math.radians(paint.angle_deg)
     cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-    along = across[None, :] * cosine + down[:, None] * sine
+    forward = across[None, :] * cosine + down[:, None] * sine
     beside = down[:, None] * cosine - across[None, :] * sine
-    light = 1 - np.float32(paint.shade) * along
+    light = 1 - np.float32(paint.shade) * forward
     wave = np.float32(2 * math.pi * paint.cycles)
     if paint.texture == "stripes":
-        second = np.sin(wave * along) > 0
+        second = np.sin(wave * forward) > 0
     elif paint.texture == "checks":
-        second = (np.sin(wave * along) > 0) ^ (np.sin(wave * beside) > 0)
+        second = (np.sin(wave * forward) > 0) ^ (np.sin(wave * beside) > 0)
     elif paint.texture == "dots":
-        second = np.cos(wave * along) + np.cos(wave * beside) > 1
+        second = np.cos(wave * forward) + np.cos(wave * beside) > 1
     else:
         return light
     light[second] *= np.float32(paint.tone)
@@ -184,9 +184,6 @@ def _photograph(image: Picture, look: Look) -> Picture:
 
 def _shade(look: Look, size_px: int) -> Floats:
     """The light left where a shadow with a soft edge covers one side of the frame. [S, S, 1]"""
-    angle = math.radians(look.light_deg)
-    axis = np.linspace(-0.5, 0.5, size_px, dtype=np.float32)
-    along = axis[None, :] * np.float32(math.cos(angle)) + axis[:, None] * np.float32(math.sin(angle))
-    covered = np.clip(along * np.float32(12) + np.float32(0.5), 0, 1)
+    covered = np.clip(along(look.light_deg, size_px) * np.float32(12) + np.float32(0.5), 0, 1)
     light: Floats = 1 - covered * np.float32(look.shade)
     return light[:, :, None]

@@ -25,7 +25,7 @@ LITTER_TINT = 0.1  # by how much of its grey a channel of a piece of litter diff
 def draw_ground(ground: Ground, size_px: int) -> NDArray[np.uint8]:
     """The empty frame, [size_px, size_px, 3] BGR; not to be written to."""
     rng = np.random.default_rng(ground.seed)
-    light = 1 + np.float32(ground.gradient) * _along(ground.gradient_deg, size_px)[:, :, None]  # [S, S, 1]
+    light = 1 + np.float32(ground.gradient) * along(ground.gradient_deg, size_px)[:, :, None]  # [S, S, 1]
     if ground.kind == "clouds":
         light = light + np.float32(ground.contrast) * _clouds(rng, size_px)
     elif ground.kind == "planks":
@@ -41,12 +41,12 @@ def draw_ground(ground: Ground, size_px: int) -> NDArray[np.uint8]:
     return image
 
 
-def _along(angle_deg: float, size_px: int) -> Floats:
+def along(angle_deg: float, size_px: int) -> Floats:
     """How far each pixel lies along a direction: -0.7..0.7 of the frame's side. [S, S]"""
     axis = np.linspace(-0.5, 0.5, size_px, dtype=np.float32)
     angle = math.radians(angle_deg)
-    along: Floats = axis[None, :] * np.float32(math.cos(angle)) + axis[:, None] * np.float32(math.sin(angle))
-    return along
+    places: Floats = axis[None, :] * np.float32(math.cos(angle)) + axis[:, None] * np.float32(math.sin(angle))
+    return places
 
 
 def _clouds(rng: np.random.Generator, size_px: int) -> Floats:
@@ -62,7 +62,7 @@ def _clouds(rng: np.random.Generator, size_px: int) -> Floats:
 def _bands(rng: np.random.Generator, angle_deg: float, contrast: float, size_px: int) -> Floats:
     """Parallel boards of different brightness, with dark seams, as a factor on the light. [S, S, 1]"""
     boards = rng.uniform(3, 9)
-    place = (_along(angle_deg, size_px) + 1) * np.float32(boards)
+    place = (along(angle_deg, size_px) + 1) * np.float32(boards)
     board = place.astype(np.int32)
     factor = (1 + contrast * rng.uniform(-1, 1, size=int(board.max()) + 1)).astype(np.float32)[board]
     seam = place - board < boards / 64

@@ -127,20 +127,18 @@ def _what(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
 
 
 def _colour(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
-    shapes = Counter(item.shape for item in scene.objects)
-    clear = [item for item in scene.objects if shapes[item.shape] == 1]
+    clear = _single([item.shape for item in scene.objects])
     if not clear:
         return None
-    item = _pick(rng, clear)
+    item = scene.objects[_pick(rng, clear)]
     return _text(rng, "colour", shape=item.shape), item.colour
 
 
 def _shape(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
-    colours = Counter(item.colour for item in scene.objects)
-    clear = [item for item in scene.objects if colours[item.colour] == 1]
+    clear = _single([item.colour for item in scene.objects])
     if not clear:
         return None
-    item = _pick(rng, clear)
+    item = scene.objects[_pick(rng, clear)]
     return _text(rng, "shape", colour=item.colour), item.shape
 
 
@@ -177,7 +175,7 @@ def _count(scene: Scene, rng: np.random.Generator, pairs: Sequence[Pair]) -> Mad
 
 def _side(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
     """The next object on that side; "nothing" past the last one."""
-    single = _single(scene)
+    single = _single(scene.pairs)
     if not single:
         return None
     index = _pick(rng, single)
@@ -189,7 +187,7 @@ def _side(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
 
 def _between(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
     """The one object between two others, or "nothing" between neighbours."""
-    single = _single(scene)
+    single = _single(scene.pairs)
     step = 2 if rng.random() < 0.7 else 1
     ends = [(first, first + step) for first in single if first + step in single]
     if not ends:
@@ -201,7 +199,7 @@ def _between(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
 
 
 def _where(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
-    clear = [index for index in _single(scene) if _place(scene.objects[index]) is not None]
+    clear = [index for index in _single(scene.pairs) if _place(scene.objects[index]) is not None]
     if not clear:
         return None
     item = scene.objects[_pick(rng, clear)]
@@ -209,7 +207,7 @@ def _where(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
 
 
 def _bigger(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
-    objects = [scene.objects[index] for index in _single(scene)]
+    objects = [scene.objects[index] for index in _single(scene.pairs)]
     clear = [
         (one, other)
         for one, other in itertools.permutations(objects, 2)
@@ -227,7 +225,7 @@ def _bigger(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
 
 def _relation(scene: Scene, rng: np.random.Generator, _: Sequence[Pair]) -> Made:
     """Whether a neighbour on the right is what the caption says it is; half of the questions turn it round."""
-    single = _single(scene)
+    single = _single(scene.pairs)
     neighbours = [first for first in single if first + 1 in single]
     if not neighbours:
         return None
@@ -250,9 +248,10 @@ def _none(scene: Scene, rng: np.random.Generator, pairs: Sequence[Pair]) -> Made
     return (_text(rng, row, **{"shape" if row == "colour" else "colour": _pick(rng, absent)}), NONE) if absent else None
 
 
-def _single(scene: Scene) -> list[int]:
-    """The objects that colour and shape tell from all others."""
-    return [index for index, pair in enumerate(scene.pairs) if scene.pairs.count(pair) == 1]
+def _single(names: Sequence[object]) -> list[int]:
+    """Where the names stand that are there once: the objects that shape, colour or both tell from all others."""
+    times = Counter(names)
+    return [index for index, name in enumerate(names) if times[name] == 1]
 
 
 def _absent_pair(scene: Scene, rng: np.random.Generator, pairs: Sequence[Pair]) -> Pair:

@@ -8,7 +8,6 @@ world is stands in `Variety`: training, evaluation and the demo camera all read 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +51,7 @@ WITHHELD_TWINS: tuple[Pair, ...] = (
     ("purple", "cross"),
     ("pink", "ring"),
 )
+TRAINING_TWINS: tuple[Pair, ...] = tuple(pair for pair in TRAINING_PAIRS if pair not in WITHHELD_TWINS)
 
 MOST_OBJECTS = 6
 TEXTURES: tuple[str, ...] = ("plain", "stripes", "checks", "dots")
@@ -297,11 +297,6 @@ def _place(rng: np.random.Generator, pairs: Sequence[Pair], variety: Variety) ->
 def fits(one: SceneObject, other: SceneObject, variety: Variety = VARIETY) -> bool:
     """Whether two objects leave enough of each other to see, and one is clearly left of the other."""
     return overlap(one, other) <= variety.overlap and abs(one.x - other.x) >= variety.least_dx
-
-
-def twins_of(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs that are there more than once."""
-    return [pair for pair, times in Counter(pairs).items() if times > 1]
 
 
 def _bgr(hue_deg: float, saturation: float, value: float) -> Bgr:

@@ -43,7 +43,6 @@ COUNT_SHARES = (0.03, 0.12, 0.15, 0.18, 0.18, 0.17, 0.17)  # of scenes with 0 to
 DRAWN_PX = (128, 160, 208)  # camera frames come in many sizes; their reduction leaves traces that the model should know
 MISREAD_SHARE = 0.25  # of the decoder's colour words, see `misread`
 WITHOUT_MARK_SHARE = 0.2  # of questions without their question mark: people leave it out
-TWINS = tuple(pair for pair in world.PAIRS if pair not in world.WITHHELD_TWINS)
 
 CAPTION_TOKENS = 36  # [DEC], six times "a red circle", up to three words between two of them, [SEP]
 QUESTION_TOKENS = 14  # [CLS], at most 11 words and the mark, [SEP]
@@ -95,7 +94,7 @@ def batches(source: IterableDataset[RawBatch]) -> Iterator[Batch]:
 def draw_sample(rng: np.random.Generator, tokenizer: Tokenizer) -> RawBatch:
     """One scene with its questions, as the rows that `RandomBatches` stacks."""
     count = int(rng.choice(len(COUNT_SHARES), p=COUNT_SHARES))
-    scene = world.random_scene(rng, count, world.TRAINING_PAIRS, twins=TWINS)
+    scene = world.random_scene(rng, count, world.TRAINING_PAIRS, twins=world.TRAINING_TWINS)
     asked = [
         questions.random_question(scene, rng, world.TRAINING_PAIRS, KIND_SHARES) for _ in range(QUESTIONS_PER_SCENE)
     ]

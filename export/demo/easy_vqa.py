@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
+from edge_app.camera.files import load_image
+from export.arguments import minutes, whole
 from export.demo.checkpoint import DEC_ID, build_tokenizer
 from export.demo.data import (
     ANSWER_TOKENS,
@@ -68,7 +70,7 @@ class EasyBatches(IterableDataset[RawBatch]):
         tokenizer = build_tokenizer(self._words)
         paths, asked = read_split("train")
         numbers = np.array(sorted(asked))
-        pictures: dict[int, NDArray[np.uint8]] = {number: load(paths[number]) for number in numbers}
+        pictures: dict[int, NDArray[np.uint8]] = {number: load_image(paths[number]) for number in numbers}
         while True:
             rows: dict[str, list[NDArray[np.generic]]] = defaultdict(list)
             for number in rng.choice(numbers, size=self._size):
@@ -84,14 +86,6 @@ class EasyBatches(IterableDataset[RawBatch]):
             yield {**batch, "answer_inputs": batch["answers"]}
 
 
-def load(path: Path) -> NDArray[np.uint8]:
-    """A picture of the package, [64, 64, 3] BGR."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise OSError(f"The picture {path} cannot be read; install the package easy-vqa anew.")
-    return np.asarray(picture, np.uint8)
-
-
 def test_accuracy(folder: Path) -> dict[str, float]:
     """Share of the official test questions that the checkpoint answers right, all and by the answer expected."""
     see = checkpoint_eyes(folder)
@@ -99,7 +93,7 @@ def test_accuracy(folder: Path) -> dict[str, float]:
     total: Counter[str] = Counter()
     right: Counter[str] = Counter()
     for number, pairs in tqdm(asked.items(), desc="test pictures", unit="picture"):
-        sight = see(load(paths[number]))
+        sight = see(load_image(paths[number]))
         for text, expected in pairs:
             total[expected] += 1
             right[expected] += sight.answer(text).text == expected
@@ -111,9 +105,11 @@ def main(argv: list[str] | None = None) -> int:
     """Train, test, print the figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m export.demo.easy_vqa", description="Train and test on easy-VQA.")
     parser.add_argument("out", type=Path, help="checkpoint folder to write; an older one is replaced")
-    parser.add_argument("--minutes", type=float, default=20.0, help="training time (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the weights and of the batches (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of the trainer (default: %(default)s)")
+    parser.add_argument("--minutes", type=minutes, default=20.0, help="training time (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole(0), default=1, help="of the weights and of the batches (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=whole(1), default=2, help="of the trainer (default: %(default)s)")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)

@@ -23,13 +23,13 @@ from tqdm import tqdm
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from edge_app.errors import EdgeAppError
+from export.arguments import whole
 from export.demo.sight import Eyes, Sight, open_eyes
 
 FIRST_SEED = 20_000
 FRAME_PX = 240  # the scene as a camera would hand it over; the model's own preprocessing reduces it
 WITHHELD_SHARE = 0.25  # of `scenes`, drawn in addition for each of the two things withheld from training
 CALIBRATION_BINS = 15
-TWINS = tuple(pair for pair in world.TRAINING_PAIRS if pair not in world.WITHHELD_TWINS)
 
 
 @dataclass
@@ -80,7 +80,7 @@ def evaluate(see: Eyes, *, scenes: int = 2_000, seed: int = FIRST_SEED) -> dict[
     tally = _Tally()
     for _ in tqdm(range(scenes), desc="scenes", unit="scene"):
         count = int(rng.integers(1, world.MOST_OBJECTS + 1))
-        scene = world.random_scene(rng, count, world.TRAINING_PAIRS, twins=TWINS)
+        scene = world.random_scene(rng, count, world.TRAINING_PAIRS, twins=world.TRAINING_TWINS)
         sight = see(draw(scene, FRAME_PX))
         tally.judge_caption(scene, sight.caption())
         for kind in questions.KINDS:
@@ -156,13 +156,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "folder", metavar="BUNDLE", type=Path, help="a demo bundle, or a checkpoint of export.demo.train"
     )
-    parser.add_argument("--scenes", type=int, default=2_000, help="fresh scenes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the scenes (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="of the processor; default: the library's choice")
+    parser.add_argument("--scenes", type=whole(1), default=2_000, help="fresh scenes (default: %(default)s)")
+    parser.add_argument("--seed", type=whole(0), default=FIRST_SEED, help="of the scenes (default: %(default)s)")
+    parser.add_argument("--threads", type=whole(0), default=0, help="of the processor; default: the library's choice")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     arguments = parser.parse_args(argv)
-    if arguments.scenes < 1 or arguments.seed < 0:
-        parser.error(f"{arguments.scenes} scenes of seed {arguments.seed}: give at least 1 scene and a seed from 0 on")
     try:
         see = open_eyes(arguments.folder, arguments.threads)
         figures = evaluate(see, scenes=arguments.scenes, seed=arguments.seed)

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
+from export.arguments import whole
 
 PICTURE_PX = 480  # as the demo camera shows them
 
@@ -43,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the command line and draw."""
     parser = argparse.ArgumentParser(prog="python -m export.demo.scenes", description=__doc__)
     parser.add_argument("folder", metavar="DIR", type=Path, help="made where it is missing")
-    parser.add_argument("--count", type=int, default=128, help="scenes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the scenes (default: %(default)s)")
+    parser.add_argument("--count", type=whole(1), default=128, help="scenes (default: %(default)s)")
+    parser.add_argument("--seed", type=whole(0), default=1, help="of the scenes (default: %(default)s)")
     arguments = parser.parse_args(argv)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     draw_scenes(arguments.folder, count=arguments.count, seed=arguments.seed)

@@ -3,8 +3,8 @@
 Two phases share the time. First the vision tower alone names what the renderer knows of every patch; then the whole
 model captions and answers, the patches going on as a side task, so that the text side learns from states that already
 mean something. (Captions alone, from the first step, took 40 minutes to reach a precision of 0.64; after 7 minutes of
-patches they were at 0.94 in 15.) The head that names patches is no part of the checkpoint; it is kept beside it for
-training that goes on.
+patches they were at 0.94 in 15.) The heads that name patches and mentions are no part of the checkpoint;
+they are kept beside it for training that goes on.
 
 The schedule follows the clock, not the number of steps: a slower machine trains less but ends as cool.
 """
@@ -23,6 +23,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 from transformers import BlipForQuestionAnswering
 
+from export.arguments import minutes, share, whole
 from export.demo.checkpoint import DEMO_WORDS, build_model, save_checkpoint
 from export.demo.data import Batch, RandomBatches, batches
 from export.demo.losses import Losses
@@ -35,7 +36,7 @@ WEIGHTS = (4.0, 1.0, 2.0, 1.0)  # of the losses of patches, captions, answers, m
 COOL_DOWN_SHARE = 0.4  # of the time, at the end, in which the rate falls to nothing
 SAVE_EVERY_S = 300.0
 LOG_EVERY_STEPS = 50
-TRAINING_NAME = "training.safetensors"  # the model and its patch head, FP32
+TRAINING_NAME = "training.safetensors"  # the model and its two heads, FP32
 
 log = logging.getLogger("export.demo.train")
 
@@ -66,15 +67,15 @@ def train(
     weights = torch.tensor(WEIGHTS)
     started_s = saved_s = time.monotonic()
     for step, batch in enumerate(pictures, start=1):
-        share = (time.monotonic() - started_s) / (60 * schedule.minutes)
-        if share >= 1:
+        spent = (time.monotonic() - started_s) / (60 * schedule.minutes)  # share of the time
+        if spent >= 1:
             break
-        losses, right = losses_of(batch, texts=share >= schedule.patch_phase)
+        losses, right = losses_of(batch, texts=spent >= schedule.patch_phase)
         optimiser.step(
-            (losses * weights).sum(), min(1.0, (1 - share) / schedule.cool_down) if schedule.cool_down else 1.0
+            (losses * weights).sum(), min(1.0, (1 - spent) / schedule.cool_down) if schedule.cool_down else 1.0
         )
         if step % LOG_EVERY_STEPS == 0:
-            _report(step, share * schedule.minutes, losses, right)
+            _report(step, spent * schedule.minutes, losses, right)
         if time.monotonic() - saved_s > SAVE_EVERY_S:
             _save(full, optimiser, out, words)
             saved_s = time.monotonic()
@@ -102,13 +103,15 @@ def main() -> None:
         prog="python -m export.demo.train", description="Train the demo model from nothing."
     )
     parser.add_argument("out", type=Path, help="checkpoint folder to write; an older one is replaced")
-    parser.add_argument("--minutes", type=float, default=60.0, help="training time (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the weights and of the scenes (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of the trainer; drawing takes a part of one more")
+    parser.add_argument("--minutes", type=minutes, default=60.0, help="training time (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole(0), default=1, help="of the weights and of the scenes (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=whole(1), default=2, help="of the trainer; drawing takes a part of one more")
     parser.add_argument("--start", type=Path, help="checkpoint to go on from (default: from nothing)")
     parser.add_argument(
         "--cool-down",
-        type=float,
+        type=share,
         default=COOL_DOWN_SHARE,
         help="share of the time in which the rate falls to nothing; 0 to go on another day (default: %(default)s)",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from edge_app.demo.world import Ground, Look, Pair, Scene, SceneObject
@@ -31,3 +33,8 @@ def row_of(*pairs: Pair) -> Scene:
 def pairs_of(names: str) -> list[Pair]:
     """`"red circle, blue star"` -> `[("red", "circle"), ("blue", "star")]`."""
     return [(colour, shape) for colour, shape in (name.split() for name in names.split(",") if name)]
+
+
+def twins_of(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs that are there more than once."""
+    return [pair for pair, times in Counter(pairs).items() if times > 1]

@@ -14,6 +14,7 @@ from edge_app.demo.drawing import draw
 from export.demo import evaluate as evaluation
 from export.demo.evaluate import evaluate, expected_calibration_error, main, table
 from export.demo.sight import Answer, Eyes, Image
+from tests.demo.scenes import twins_of
 
 BUNDLE = Path(edge_app.demo.__file__).parent / "bundle"
 KEYS = ("object_precision", "object_recall", "unseen_recall", "answer_accuracy", "by_question", "ece")
@@ -134,12 +135,12 @@ def test_withheld_things_are_judged_in_scenes_of_their_own(knowing: Eyes, drawn:
     assert len(twins) == 10
     for scene in seen:
         assert set(scene.pairs) <= set(world.TRAINING_PAIRS)
-        assert not set(world.twins_of(scene.pairs)) & set(world.WITHHELD_TWINS)
+        assert not set(twins_of(scene.pairs)) & set(world.WITHHELD_TWINS)
     for scene in unseen:
         assert len([pair for pair in scene.pairs if pair in world.WITHHELD_PAIRS]) == 1
     for scene in twins:
-        assert len(world.twins_of(scene.pairs)) == 1
-        assert set(world.twins_of(scene.pairs)) <= set(world.WITHHELD_TWINS)
+        assert len(twins_of(scene.pairs)) == 1
+        assert set(twins_of(scene.pairs)) <= set(world.WITHHELD_TWINS)
 
 
 def test_recall_of_twins_wants_both(drawn: list[world.Scene]) -> None:

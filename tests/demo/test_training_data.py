@@ -15,7 +15,7 @@ from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.demo import checkpoint, data
 from export.demo.targets import IGNORE, MENTIONS, SIDE, TASKS
-from tests.demo.scenes import row_of
+from tests.demo.scenes import row_of, twins_of
 
 
 def texts(rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[str]:
@@ -178,7 +178,7 @@ def test_samples_never_show_what_training_withholds() -> None:
         lengths = {len(row) for row in rows}
         padded = np.stack([np.pad(row, (0, max(lengths) - len(row))) for row in rows])
         caption, *others = (text.replace("?", " ") for text in texts(padded))
-        assert not set(world.twins_of(language.named_objects(caption))) & set(world.WITHHELD_TWINS)
+        assert not set(twins_of(language.named_objects(caption))) & set(world.WITHHELD_TWINS)
         for text in (caption, *others):
             said = set(language.named_objects(text)) | {pair for phrase, pair in counted.items() if phrase in text}
             assert not said & set(world.WITHHELD_PAIRS), text

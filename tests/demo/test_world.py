@@ -14,7 +14,7 @@ import pytest
 
 from edge_app.demo import world
 from edge_app.demo.world import VARIETY, Scene, SceneObject, Span
-from tests.demo.scenes import thing
+from tests.demo.scenes import thing, twins_of
 
 
 def scenes(number: int, seed: int = 0) -> list[Scene]:
@@ -54,7 +54,7 @@ def test_training_scenes_never_show_what_is_withheld() -> None:
     for _ in range(3000):
         scene = world.random_scene(rng, int(rng.integers(2, 7)), world.TRAINING_PAIRS, twins=allowed)
         shown |= set(scene.pairs)
-        twins |= set(world.twins_of(scene.pairs))
+        twins |= set(twins_of(scene.pairs))
     assert shown == set(world.TRAINING_PAIRS)
     assert twins == set(allowed)
 
@@ -65,7 +65,7 @@ def test_objects_differ_but_for_the_twins() -> None:
     most = []
     for _ in range(2000):
         pairs = world.random_scene(rng, 4).pairs
-        twins = world.twins_of(pairs)
+        twins = twins_of(pairs)
         assert len(twins) <= 1
         most.append(pairs.count(twins[0]) if twins else 1)
     assert set(most) == {1, 2, 3}
@@ -75,7 +75,7 @@ def test_objects_differ_but_for_the_twins() -> None:
 def test_no_twins_are_drawn_where_none_are_allowed() -> None:
     """With an empty `twins` all objects of a scene differ."""
     rng = np.random.default_rng(2)
-    assert not any(world.twins_of(world.random_scene(rng, 6, twins=()).pairs) for _ in range(200))
+    assert not any(twins_of(world.random_scene(rng, 6, twins=()).pairs) for _ in range(200))
 
 
 def test_every_random_scene_obeys_its_rules() -> None:

@@ -1,0 +1,77 @@
+"""Training from the first step to the checkpoint, on one batch again and again."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from export.demo import data, optimiser, train
+from export.demo.checkpoint import DEMO_WORDS
+from export.demo.losses import Losses
+from export.demo.sight import open_eyes
+
+STEPS = 25
+
+
+@pytest.fixture
+def batch(monkeypatch: pytest.MonkeyPatch) -> data.Batch:
+    """Two scenes; steps at the full rate from the first on, and no compiler, which takes a minute."""
+    monkeypatch.setattr(optimiser, "WARM_UP_STEPS", 5)
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    torch.manual_seed(0)
+    return data.to_batch(next(iter(data.RandomBatches(size=2, seed=1))))
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, batch: data.Batch, out: Path, steps: int, **rest: Any) -> list[float]:
+    """The sum of the losses before each step."""
+    sums: list[float] = []
+    forward = Losses.forward
+
+    def noting(self: Losses, *arguments: Any, **named: Any) -> Any:
+        losses, right = forward(self, *arguments, **named)
+        sums.append(losses.sum().item())
+        return losses, right
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Losses, "forward", noting)
+        schedule = train.Schedule(60.0, patch_phase=0.0, cool_down=0.0)
+        train.train(itertools.repeat(batch, steps), DEMO_WORDS, out, schedule, **rest)
+    return sums
+
+
+def test_training_learns_its_batch_and_goes_on_where_it_ended(
+    monkeypatch: pytest.MonkeyPatch, batch: data.Batch, tmp_path: Path
+) -> None:
+    """The loss falls; the checkpoint opens; a second run begins at or below the loss of the first one's end."""
+    sums = trained(monkeypatch, batch, tmp_path / "first", STEPS)
+    assert len(sums) == STEPS
+    assert sums[-1] < 0.5 * sums[0]
+    again = trained(monkeypatch, batch, tmp_path / "second", 1, start=tmp_path / "first")
+    assert again[0] < 1.1 * sums[-1]
+    sight = open_eyes(tmp_path / "first")(np.full((240, 240, 3), 128, np.uint8))
+    assert isinstance(sight.caption(), str)
+    answer = sight.answer("is there a red circle?")
+    assert answer.p_yes is not None
+    assert 0 <= answer.p_yes <= 1
+
+
+def test_texts_wait_for_the_patches(monkeypatch: pytest.MonkeyPatch, batch: data.Batch, tmp_path: Path) -> None:
+    """In the first phase no text is computed: the heads of the patches learn, the decoder does not."""
+    texts: list[bool] = []
+    forward = Losses.forward
+
+    def noting(self: Losses, *arguments: Any, **named: Any) -> Any:
+        texts.append(named["texts"])
+        return forward(self, *arguments, **named)
+
+    clock = itertools.count(step=6.0)  # seconds: a step takes a tenth of the minute, and two looks at the clock
+    monkeypatch.setattr(Losses, "forward", noting)
+    monkeypatch.setattr("export.demo.train.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(train, "SAVE_EVERY_S", float("inf"))
+    train.train(itertools.repeat(batch), DEMO_WORDS, tmp_path / "out", train.Schedule(1.0, patch_phase=0.5))
+    assert texts == [False, False, True, True, True]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_app.model.bundle import MANIFEST_NAME
+from export.arguments import whole
 from export.compare import main as compare
 
 # Name -> options of the export. FP32 comes first: the texts of all others are compared with it.
@@ -37,6 +38,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--variant", action="append", choices=tuple(VARIANTS), help="only these, and fp32; may be repeated"
     )
+    parser.add_argument(
+        "--max-new-tokens", metavar="N", type=whole(1, 256), default=20, help="longest text of the bundles; default: 20"
+    )
     arguments, rest = parser.parse_known_args(argv)
     wanted = [name for name in VARIANTS if not arguments.variant or name == "fp32" or name in arguments.variant]
     for name in wanted:
@@ -44,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"{name}: taken from {arguments.out / name}", file=sys.stderr)
             continue
         command = [arguments.checkpoint, str(arguments.out / name), "--calibration", arguments.calibration]
+        command += ["--max-new-tokens", str(arguments.max_new_tokens)]
         print(f"{name}: {' '.join(VARIANTS[name]) or 'the default'}", file=sys.stderr)
         status = _export([*command, *VARIANTS[name], *AS_IT_IS])
         if status:

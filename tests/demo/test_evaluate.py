@@ -210,4 +210,4 @@ def test_command_says_what_is_wrong_with_its_folder(tmp_path: Path, capsys: pyte
     with pytest.raises(SystemExit) as stopped:
         main([str(BUNDLE), "--scenes", "0"])
     assert stopped.value.code == 2
-    assert "give at least 1 scene" in capsys.readouterr().err
+    assert "0 is out of range; give at least 1" in capsys.readouterr().err

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from export.calibration import Calibration, picture_paths, read_questions, spread
 from export.errors import ExportError
+from export.scores import words
 
 CAPTIONS_NAME = "captions.json"
 QUESTIONS_NAME = "questions.json"
@@ -36,14 +37,6 @@ class Question(BaseModel):
 
     question: str
     answers: tuple[str, ...] = ()
-
-
-class _Captions(BaseModel):
-    """An entry of `captions.json` with other things beside the captions, such as a licence."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    captions: tuple[str, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def beside(self, calibration: Calibration) -> Examples:
+        """The same, called by what it is if it has pictures that `calibration` uses."""
+        used = {path.resolve() for path in calibration.paths}
+        shared = any(example.path.resolve() in used for example in self.items)
+        return Examples("calibration", self.items) if shared else self
 
 
 def from_folder(folder: Path, *, limit: int) -> Examples:
@@ -110,8 +109,24 @@ def _examples(origin: Origin, folder: Path, paths: Sequence[Path], questions: Se
 
 
 def _read_captions(folder: Path) -> dict[str, tuple[str, ...]]:
-    entries = _read(folder / CAPTIONS_NAME, TypeAdapter(dict[str, tuple[str, ...] | _Captions]))
-    return {name: entry.captions if isinstance(entry, _Captions) else entry for name, entry in entries.items()}
+    path = folder / CAPTIONS_NAME
+    entries = _read(path, TypeAdapter(dict[str, Any]))
+    return {name: _captions(path, name, entry) for name, entry in entries.items()}
+
+
+def _captions(path: Path, name: str, entry: Any) -> tuple[str, ...]:
+    """The captions of one picture: a list, or an object that has one beside other things, such as a licence."""
+    captions = entry.get("captions") if isinstance(entry, dict) else entry
+    if (
+        not isinstance(captions, list)
+        or not captions
+        or not all(isinstance(caption, str) and words(caption) for caption in captions)
+    ):
+        raise ExportError(
+            f"{path} does not give captions for {name!r}: {json.dumps(entry)[:80]}; "
+            'write a list such as ["a closed door"], or an object with such a list as "captions".'
+        )
+    return tuple(captions)
 
 
 def _read(path: Path, form: TypeAdapter[Any]) -> Mapping[str, Any]:

@@ -36,7 +36,7 @@ class Options:
         """Whether every graph is FP32."""
         return {self.precision, *self.stages.values()} == {"fp32"}
 
-    def needs_pictures(self) -> bool:
+    def needs_calibration(self) -> bool:
         """Whether a graph may have to be calibrated; the decoder's weights are compressed without."""
         return self.precision == "int8" or any(
             precision == "int8" and role != "decoder" for role, precision in self.stages.items()

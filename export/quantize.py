@@ -115,9 +115,23 @@ class Quantiser:
 
     def operations(self, role: Role) -> list[str]:
         """Names of the operations of a role that INT8 touches, from the first to the last."""
-        types = _COMPRESSED_TYPES if role == "decoder" else _QUANTISED_TYPES
         ordered = self._models[role].get_ordered_ops()
-        return [op.get_friendly_name() for op in ordered if op.get_type_name() in types]
+        if role == "decoder":  # weights alone: a product of queries and keys has none
+            touched = [op for op in ordered if op.get_type_name() in _COMPRESSED_TYPES and _has_weights(op)]
+        else:
+            touched = [op for op in ordered if op.get_type_name() in _QUANTISED_TYPES]
+        return [op.get_friendly_name() for op in touched]
+
+
+def _has_weights(operation: ov.Node) -> bool:
+    """Whether it takes a constant of more than one dimension, perhaps converted on the way."""
+    for port in operation.inputs():
+        node = port.get_source_output().get_node()
+        while node.get_type_name() == "Convert":
+            node = node.input(0).get_source_output().get_node()
+        if node.get_type_name() == "Constant" and len(node.get_output_shape(0)) > 1:
+            return True
+    return False
 
 
 class _CalibrationData:

@@ -46,21 +46,14 @@ class Layer:
     operations: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Costs:
-    """What parts cost when they alone are in 8 bits, as shares of what may be lost.
+def find_costs(
+    bench: Workbench, quantiser: Quantiser, yardstick: Yardstick, roles: Sequence[Role]
+) -> list[tuple[Layer, float]]:
+    """Measure the stages, the blocks of the costly stages, and the layers of the costly blocks.
 
-    Attributes:
-        stages: of every whole role.
-        layers: of the layers that were looked into, the most costly first.
+    Returns the layers that were looked into, the most costly first, each with what it costs when it alone is in 8 bits:
+    as a share of what may be lost.
     """
-
-    stages: dict[Role, float]
-    layers: list[tuple[Layer, float]]
-
-
-def find_costs(bench: Workbench, quantiser: Quantiser, yardstick: Yardstick, roles: Sequence[Role]) -> Costs:
-    """Measure the stages, the blocks of the costly stages, and the layers of the costly blocks."""
     trials = _Trials(bench, quantiser, yardstick)
     stages = {role: trials.stage(role) for role in tqdm(roles, desc="cost of each stage", unit="stage")}
     found: list[tuple[Layer, float]] = []
@@ -74,7 +67,7 @@ def find_costs(bench: Workbench, quantiser: Quantiser, yardstick: Yardstick, rol
         each = tqdm(layers, desc=f"cost of each layer of {role}", unit="layer")
         found += [(layer, trials.alone([layer])) for layer in each]
     found.sort(key=lambda pair: pair[1], reverse=True)
-    return Costs(stages, found)
+    return found
 
 
 class _Trials:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class Workbench:
     """
 
     def __init__(self, work: Path, manifest: Manifest, fp32: Mapping[Role, ov.Model], scratch: Path) -> None:
-        self._work, self._manifest, self._scratch = work, manifest, scratch
+        self._work, self._manifest, self.scratch = work, manifest, scratch
         self._fp32 = scratch / "fp32"
         self._fp32.mkdir()
         for role, model in tqdm(fp32.items(), desc="saving FP32 to compare with", unit="graph"):
@@ -46,9 +46,9 @@ class Workbench:
         """FP32 throughout."""
         return self._mixed({})
 
-    def chosen(self) -> VisionLanguageModel:
-        """The bundle as it is now."""
-        return self._mixed(dict.fromkeys(self._manifest.roles, self._work))
+    def chosen(self, fp32: Collection[Role] = ()) -> VisionLanguageModel:
+        """The bundle as it is now, but for the roles that are to be in FP32."""
+        return self._mixed({role: self._work for role in self._manifest.roles if role not in fp32})
 
     def one_chosen(self, role: Role) -> VisionLanguageModel:
         """The bundle's graph of one role, FP32 for all others."""
@@ -57,7 +57,7 @@ class Workbench:
     @contextmanager
     def trial(self, role: Role, model: ov.Model) -> Iterator[VisionLanguageModel]:
         """`model` for one role, FP32 for all others; its file is removed at the end."""
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             save_role(model, Path(folder), role, "int8")
             yield self._mixed({role: Path(folder)})
 

@@ -154,6 +154,8 @@ class Loss(_Part):
     answers: int = Field(default=0, ge=0, description="questions whose right answer is known")
     right: int = Field(default=0, ge=0)
     right_fp32: int = Field(default=0, ge=0)
+    lost: int = Field(default=0, ge=0, description="answers that FP32 has right and this has not")
+    unfinished: int = Field(default=0, ge=0, description="texts of FP32 that the limit of new tokens cut off")
     cider: float | None = Field(default=None, description="of the captions, where the pictures have references")
     cider_fp32: float | None = None
     bleu4: float | None = None

@@ -11,9 +11,11 @@ import torch
 from transformers import BlipForConditionalGeneration
 
 from edge_app.model.bundle import open_bundle
+from export import layer_search
 from export.__main__ import main
-from export.gate import first_count
-from export.sensitivity import Costs, Layer, costly, layers_of
+from export.layer_search import first_count
+from export.quantize import Quantiser
+from export.sensitivity import Layer, costly, layers_of
 
 OUTLIER = 1000.0  # of four hidden channels; the others lie within about 3
 
@@ -98,6 +100,62 @@ def test_the_layer_search_keeps_the_ruined_layer_and_passes(
     assert {path.suffix for path in out.iterdir()} == {".json", ".xml", ".bin"}
 
 
+def test_search_in_vain_leaves_the_bundle_as_it_was(
+    small_checkpoint: Callable[[str], Path], calibration_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted below a threshold that one layer does not mend: the plain INT8 decoder, byte for byte."""
+
+    def one_layer(_: object, quantiser: Quantiser, *__: object) -> list[tuple[Layer, float]]:
+        return [(layers_of("decoder", quantiser.operations("decoder"))[1], 1.0)]
+
+    monkeypatch.setattr(layer_search, "find_costs", one_layer)
+    decoder = ["--precision", "fp32", "--stage", "decoder=int8", "--accept-quality"]
+    searched, plain = tmp_path / "searched", tmp_path / "plain"
+    for out, options in ((searched, ["--max-kl", "1e-12"]), (plain, ["--no-layer-search"])):
+        assert main([*command(small_checkpoint("caption"), out, calibration_folder), *decoder, *options]) == 0
+    files, quality = open_bundle(searched).manifest.roles, open_bundle(searched).manifest.quality
+    assert files["decoder"] == open_bundle(plain).manifest.roles["decoder"]
+    assert (quality.kept, quality.accepted_below_thresholds) == (None, True)
+    assert sorted(path.name for path in searched.iterdir()) == sorted(path.name for path in plain.iterdir())
+
+
+def test_other_precisions_are_not_blamed_on_int8(
+    small_checkpoint: Callable[[str], Path],
+    calibration_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """INT4 loses what INT8 does not: no layer of the vision tower is tried, and the decoder is named."""
+    options = ["--stage", "decoder=int4", "--max-kl", "0.0005"]
+    assert main([*command(small_checkpoint("caption"), tmp_path / "out", calibration_folder), *options]) == 1
+    told = capsys.readouterr().err
+    assert "INT8, DECODER INT4 loses more than is allowed" in told
+    assert "With FP32 in place of INT8 it loses too much all the same: decoder (int4) is at fault." in told
+    assert "leave out --stage ROLE=int4" in told
+    assert "keeping " not in told
+
+
+def test_lossy_bundle_is_not_written_unmeasured(
+    small_checkpoint: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a picture there is nothing to judge by: a person has to accept that."""
+    arguments = [str(small_checkpoint("caption")), str(tmp_path / "out"), "--precision", "fp16"]
+    assert main(arguments) == 1
+    assert "give a folder with --quality DIR or --calibration DIR" in capsys.readouterr().err
+    assert main([*arguments, "--accept-quality"]) == 0
+    assert open_bundle(tmp_path / "out").manifest.quality.loss == {}
+
+
+def test_pictures_that_were_calibrated_with_are_not_called_others(
+    small_checkpoint: Callable[[str], Path], calibration_folder: Path, tmp_path: Path
+) -> None:
+    """--quality that names the calibration's own folder: the manifest says what the figures were measured on."""
+    out = tmp_path / "out"
+    arguments = command(small_checkpoint("caption"), out, calibration_folder)
+    assert main([*arguments, "--quality", str(calibration_folder)]) == 0
+    assert open_bundle(out).manifest.quality.pictures == "calibration"
+
+
 def test_operations_are_grouped_as_the_checkpoint_has_them() -> None:
     """A layer is a module; what runs outside any module belongs to the block it runs in."""
     operations = [
@@ -124,6 +182,5 @@ def test_parts_that_are_negligible_together_are_left_alone() -> None:
 
 def test_as_few_layers_are_kept_as_should_be_enough() -> None:
     """Of costs 3, 0.4 and 0.3 the first alone leaves 0.7, above half of what may be lost; two leave 0.3."""
-    layers = [(Layer("vision", name, name, (name,)), cost) for name, cost in (("a", 3.0), ("b", 0.4), ("c", 0.3))]
-    assert first_count(Costs({"vision": 9.0}, layers)) == 2
-    assert first_count(Costs({"vision": 0.1}, layers[2:])) == 1
+    assert first_count([3.0, 0.4, 0.3]) == 2
+    assert first_count([0.3]) == 1

@@ -28,6 +28,7 @@ CASE = Case(
     fp32="no",
     chosen="no",
     identical=True,
+    unfinished=False,
     same=2,
     tokens=2,
     sure=2,
@@ -54,7 +55,7 @@ def test_a_summary_by_hand() -> None:
     assert (loss.sure_tokens, loss.sure_agreement) == (3, 0.6667)
     assert loss.mean_kl == pytest.approx((0.01 + 0.03 + 0.2) / 3)
     assert (loss.picture_kl, loss.worst_image, loss.worst_kl) == (2.0, "hall.jpg", 0.2)
-    assert (loss.answers, loss.right_fp32, loss.right) == (2, 2, 1)
+    assert (loss.answers, loss.right_fp32, loss.right, loss.lost) == (2, 2, 1, 1)
     assert loss.cider is None  # no picture has a reference caption
 
 
@@ -65,15 +66,14 @@ def test_each_threshold_is_told_when_it_is_missed() -> None:
     cases = [
         (loss, Thresholds(max_kl=0.01), "mean KL 0.02 nats a token where 0.01 are allowed"),
         (loss, Thresholds(max_picture_loss=0.005), "where 0.01 are allowed (a blank picture costs 2)"),
-        (loss.model_copy(update={"mean_kl": float("nan")}), Thresholds(), "mean KL nan"),
         (loss.model_copy(update={"sure_agreement": 0.96}), Thresholds(), "96.0% of the 100 tokens FP32 was sure of"),
         (loss.model_copy(update={"identical": 44}), Thresholds(min_identical=0.9), "44 of 50 texts are identical"),
-        (loss.model_copy(update={"right": 48}), Thresholds(), "48 of 50 answers are right, 50 in FP32"),
+        (loss.model_copy(update={"lost": 2}), Thresholds(), "2 of the 50 answers that FP32 has right are lost"),
     ]
     for changed, thresholds, phrase in cases:
         (told,) = shortfalls("vqa", changed, thresholds)
         assert told.startswith("vqa: ") and phrase in told
-    one_off = loss.model_copy(update={"right": 49, "sure_agreement": 0.99})
+    one_off = loss.model_copy(update={"lost": 1, "sure_agreement": 0.99})
     assert shortfalls("vqa", one_off, Thresholds(max_lost_answers=0, min_sure_agreement=1)) == []  # chance
 
 
@@ -125,7 +125,11 @@ def test_a_folder_may_say_what_is_right(tmp_path: Path) -> None:
     [
         ("captions.json", "{", "cannot be read"),
         ("captions.json", '{"a.jpg": []', "cannot be read"),
-        ("captions.json", '{"a.jpg": 3}', "does not have the form"),
+        ("captions.json", "[]", "does not have the form"),
+        ("captions.json", '{"a.jpg": 3}', "does not give captions for 'a.jpg': 3; write a list such as"),
+        ("captions.json", '{"a.jpg": []}', "does not give captions for 'a.jpg'"),
+        ("captions.json", '{"a.jpg": ["..."]}', "does not give captions for 'a.jpg'"),
+        ("captions.json", '{"a.jpg": {"caption": ["a door"]}}', "does not give captions for 'a.jpg'"),
         ("captions.json", '{"z.jpg": ["a door"]}', "names 'z.jpg', which is no picture in that folder"),
         ("questions.json", '{"a.jpg": [{"question": "is it?", "answer": "no"}]}', "a.jpg.0.answer"),
     ],

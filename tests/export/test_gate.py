@@ -114,7 +114,8 @@ def test_search_in_vain_leaves_the_bundle_as_it_was(
     for out, options in ((searched, ["--max-kl", "1e-12"]), (plain, ["--no-layer-search"])):
         assert main([*command(small_checkpoint("caption"), out, calibration_folder), *decoder, *options]) == 0
     files, quality = open_bundle(searched).manifest.roles, open_bundle(searched).manifest.quality
-    assert files["decoder"] == open_bundle(plain).manifest.roles["decoder"]
+    # The names that NNCF gives to constants in the .xml are numbered anew in each export.
+    assert files["decoder"].bin == open_bundle(plain).manifest.roles["decoder"].bin
     assert (quality.kept, quality.accepted_below_thresholds) == (None, True)
     assert sorted(path.name for path in searched.iterdir()) == sorted(path.name for path in plain.iterdir())
 

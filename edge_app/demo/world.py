@@ -15,7 +15,7 @@ import numpy as np
 
 Pair = tuple[str, str]  # (colour, shape)
 Bgr = tuple[int, int, int]
-Span = tuple[float, float]  # (least, most)
+Span = tuple[float, float]  # (least, below): from the first number on, never the second
 
 # Hue in degrees, saturation and value in 0..1.
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -60,7 +60,7 @@ GROUNDS: tuple[str, ...] = ("plain", "clouds", "planks", "tiles")
 
 @dataclass(frozen=True)
 class Variety:
-    """How far scenes differ from one another; each range is (least, most)."""
+    """How far scenes differ from one another; each range is (least, below)."""
 
     radius: Span = (0.085, 0.17)  # of the frame's side
     crowding: float = 0.07  # the largest radius shrinks by this share with each object after the first
@@ -74,7 +74,9 @@ class Variety:
     texture_cycles: Span = (1.0, 2.0)  # periods of a texture over an object's radius
     shade: Span = (0.0, 0.2)  # change of an object's value across it
     overlap: float = 0.5  # how deep one object may reach into another, of the smaller one's radius
-    least_dx: float = 0.05  # least distance of two centres along x, so that "left to right" is never a matter of taste
+    # Least distance of two centres along x, so that it is plain who is left of whom. It holds for random scenes; in a
+    # moving one objects pass each other closer, and who judges its captions counts the objects without their order.
+    least_dx: float = 0.05
     twins: float = 0.2  # share of scenes with one pair two or three times
 
     ground_value: Span = (0.10, 0.92)
@@ -89,7 +91,7 @@ class Variety:
     blur: Span = (0.0, 0.009)  # standard deviation, of the frame's side
     noise: Span = (0.0, 10.0)  # standard deviation, grey levels of 255
     jpeg: float = 0.5  # share of frames that went through JPEG
-    jpeg_quality: tuple[int, int] = (30, 95)
+    jpeg_quality: tuple[int, int] = (30, 95)  # the best that is drawn is 94
 
 
 VARIETY = Variety()

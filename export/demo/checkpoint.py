@@ -6,7 +6,7 @@ question encoder's states it answers, directly on the image states it captions.
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from tokenizers.models import WordPiece
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
 
 from edge_app.demo import questions
+from export.demo.folders import written_whole
+from export.errors import ExportError
 
 DEMO_WORDS: tuple[str, ...] = tuple(questions.vocabulary())
 IMAGE_PX = 128
@@ -82,21 +84,34 @@ def build_model(words: Sequence[str] = DEMO_WORDS) -> BlipForQuestionAnswering:
     return BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision, projection_dim=HIDDEN))
 
 
+def check_out(out: Path) -> None:
+    """Raise ExportError unless a checkpoint can be written at `out`, which replaces an older one and nothing else."""
+    try:
+        if out.exists() and not out.is_dir():
+            raise ExportError(f"{out} is a file; choose another name for the checkpoint.")
+        if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
+            raise ExportError(f"{out} has other things in it than a checkpoint; choose another folder.")
+        parent = out.resolve().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=parent):
+            pass  # training finds out now that it may write there, not when it is over
+    except OSError as error:
+        raise ExportError(f"No checkpoint can be written at {out} ({error}); choose another place.") from error
+
+
 def save_checkpoint(model: BlipForQuestionAnswering, out: Path, words: Sequence[str] = DEMO_WORDS) -> None:
     """Write model, tokenizer and image processor to `out`, replacing it; a reader never sees half a checkpoint."""
-    new = out.with_name(out.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(new)
-    _save_tokenizer(new, words)
+    with written_whole(out) as folder:
+        write_checkpoint(model, folder, words)
+
+
+def write_checkpoint(model: BlipForQuestionAnswering, folder: Path, words: Sequence[str] = DEMO_WORDS) -> None:
+    """The files of `save_checkpoint`, one by one into `folder`."""
+    model.save_pretrained(folder)
+    _save_tokenizer(folder, words)
     BlipImageProcessor(
         size={"height": IMAGE_PX, "width": IMAGE_PX}, image_mean=CLIP_MEAN, image_std=CLIP_STD, resample=3
-    ).save_pretrained(new)
-    old = out.with_name(out.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    new.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    ).save_pretrained(folder)
 
 
 def _save_tokenizer(folder: Path, words: Sequence[str]) -> None:

@@ -1,12 +1,12 @@
 """Endless fresh scenes for training, drawn in a worker process so that the trainer only trains.
 
 Nothing is stored and no scene comes twice, so the model cannot learn scenes by heart. One seed gives one sequence of
-batches.
+batches; training that goes on takes another sequence, made from the seed and the number of steps done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, build_tokenizer, word_ids
+from export.demo.stopping import signals_held
 from export.demo.targets import IGNORE, MENTIONS, mention_targets, patch_targets
 
 QUESTIONS_PER_SCENE = 8
@@ -71,24 +72,31 @@ class Batch:
 
 
 class RandomBatches(IterableDataset[RawBatch]):
-    """Batches without end, as arrays that are small to hand from the worker to the trainer."""
+    """Batches without end, as arrays that are small to hand from the worker to the trainer.
 
-    def __init__(self, size: int, seed: int) -> None:
+    `steps_done` are those of the training that goes on: another number, another sequence.
+    """
+
+    def __init__(self, size: int, seed: int, steps_done: int = 0) -> None:
         self._size = size
-        self._seed = seed
+        self._entropy = (seed, steps_done)
 
     def __iter__(self) -> Iterator[RawBatch]:
         cv2.setNumThreads(1)  # this process has one core's worth of work and no more
-        rng = np.random.default_rng(self._seed)
+        rng = np.random.default_rng(self._entropy)
         tokenizer = build_tokenizer()
         while True:
             samples = [draw_sample(rng, tokenizer) for _ in range(self._size)]
             yield {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
-def batches(source: IterableDataset[RawBatch]) -> Iterator[Batch]:
-    """The batches of `source`, made in a worker process that ends with the iterator."""
-    return map(to_batch, DataLoader(source, batch_size=None, num_workers=1, prefetch_factor=6))
+def batches(source: IterableDataset[RawBatch]) -> Generator[Batch, None, None]:
+    """The batches of `source`, made in a worker process that ends when the generator is closed."""
+    loader = DataLoader(source, batch_size=None, num_workers=1, prefetch_factor=6)
+    with signals_held():
+        drawn = iter(loader)
+    for raw in drawn:
+        yield to_batch(raw)
 
 
 def draw_sample(rng: np.random.Generator, tokenizer: Tokenizer) -> RawBatch:
@@ -152,14 +160,16 @@ def mention_row(tokenizer: Tokenizer, scene: world.Scene, text: str) -> NDArray[
 
 
 def misread(tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """A copy with some colour words changed to any other: what the decoder is shown while the truth is asked of it.
+    """A copy with some colour words read as any colour: what the decoder is shown while the truth is asked of it.
+
+    Any colour may be the true one, so an eighth of the words chosen stay the same.
 
     A decoder that always reads "red" before a shape learns from the language which shapes come in red, and then never
     names a pair that training withheld. One that cannot rely on the colour it read must look at the shape.
     """
-    wrong = rng.choice(_COLOUR_IDS, size=tokens.shape)
+    drawn = rng.choice(_COLOUR_IDS, size=tokens.shape)
     changes = np.isin(tokens, _COLOUR_IDS) & (rng.random(tokens.shape) < MISREAD_SHARE)
-    return np.where(changes, wrong, tokens)
+    return np.where(changes, drawn, tokens)
 
 
 def to_batch(raw: RawBatch) -> Batch:

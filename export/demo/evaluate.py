@@ -2,14 +2,13 @@
 
 `python -m export evaluate-demo BUNDLE [--scenes N] [--seed S] [--json]`; a checkpoint folder does as well.
 
-Training draws scenes from seeds below `FIRST_SEED`, so any seed from there on gives scenes that it never saw.
+Any seed from `FIRST_EVALUATION_SEED` on gives scenes that training never saw.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,12 +23,14 @@ from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from edge_app.errors import EdgeAppError
 from export.arguments import whole
+from export.demo.seeds import FIRST_EVALUATION_SEED
 from export.demo.sight import Eyes, Sight, open_eyes
+from export.demo.stopping import stoppable
+from export.errors import ExportError
 
-FIRST_SEED = 20_000
 FRAME_PX = 240  # the scene as a camera would hand it over; the model's own preprocessing reduces it
 WITHHELD_SHARE = 0.25  # of `scenes`, drawn in addition for each of the two things withheld from training
-CALIBRATION_BINS = 15
+CALIBRATION_BINS = 15  # of confidences from 0 to 1
 
 
 @dataclass
@@ -63,7 +64,7 @@ class _Tally:
             self.yes_no.append((right, answer.p_yes if says_yes else 1 - answer.p_yes))
 
 
-def evaluate(see: Eyes, *, scenes: int = 2_000, seed: int = FIRST_SEED) -> dict[str, Any]:
+def evaluate(see: Eyes, *, scenes: int = 2_000, seed: int = FIRST_EVALUATION_SEED) -> dict[str, Any]:
     """Figures over `scenes` fresh scenes of 1 to 6 objects, each asked one question of every kind that it allows.
 
     Returns shares of 0..1, None where nothing was judged:
@@ -105,7 +106,8 @@ def evaluate(see: Eyes, *, scenes: int = 2_000, seed: int = FIRST_SEED) -> dict[
 def expected_calibration_error(verdicts: Sequence[tuple[bool, float]]) -> float | None:
     """Mean distance of confidence and accuracy over bins of confidence, weighted by their answers (Guo et al. 2017).
 
-    `verdicts` are (right, confidence 0..1). None without any.
+    `verdicts` are (right, confidence 0..1). None without any. Who says the likelier of yes and no is sure of it by a
+    half at least, so only the upper 8 of the 15 bins are ever filled.
     """
     if not verdicts:
         return None
@@ -151,20 +153,22 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse the command line, evaluate, print; the exit code."""
+    """Parse the command line, evaluate, print; the exit code. KeyboardInterrupt passes."""
     parser = argparse.ArgumentParser(prog="python -m export evaluate-demo", description="How well a demo model sees.")
     parser.add_argument(
         "folder", metavar="BUNDLE", type=Path, help="a demo bundle, or a checkpoint of export.demo.train"
     )
     parser.add_argument("--scenes", type=whole(1), default=2_000, help="fresh scenes (default: %(default)s)")
-    parser.add_argument("--seed", type=whole(0), default=FIRST_SEED, help="of the scenes (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole(0), default=FIRST_EVALUATION_SEED, help="of the scenes (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=whole(0), default=0, help="of the processor; default: the library's choice")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     arguments = parser.parse_args(argv)
     try:
         see = open_eyes(arguments.folder, arguments.threads)
         figures = evaluate(see, scenes=arguments.scenes, seed=arguments.seed)
-    except (EdgeAppError, OSError) as error:
+    except (ExportError, EdgeAppError) as error:
         print(f"evaluate-demo: {error}", file=sys.stderr)
         return 1
     print(json.dumps(figures) if arguments.json else table(figures))
@@ -175,7 +179,7 @@ def table(figures: dict[str, Any]) -> str:
     """The figures for a person, in per cent."""
     lines = [f"{figures['scenes']} scenes of seed {figures['seed']}"]
     for name, value in figures.items():
-        if isinstance(value, float) and not math.isnan(value):
+        if isinstance(value, float):
             lines.append(f"  {name:<22}{100 * value:7.2f} %")
     lines.append("answers by kind of question")
     lines += [f"  {kind:<22}{100 * share:7.2f} %" for kind, share in figures["by_question"].items()]
@@ -183,4 +187,4 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable("evaluate-demo", main))

@@ -17,20 +17,42 @@ import numpy as np
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.arguments import whole
+from export.demo.folders import written_whole
+from export.demo.stopping import stoppable
+from export.errors import ExportError
 
 PICTURE_PX = 480  # as the demo camera shows them
 
 
 def draw_scenes(folder: Path, *, count: int, seed: int) -> None:
-    """Draw `count` scenes of the pairs that training shows into `folder`, each with a question of every kind."""
-    rng = np.random.default_rng(seed)
+    """Draw `count` scenes such as training shows into `folder`, each with a question of every kind that it allows.
+
+    The folder is there in the end with everything in it, or as it was before.
+
+    Raises ExportError when `folder` is a file or has something in it, or when the disk does not take the pictures.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ExportError(f"{folder} is a file; choose another name for the folder of scenes.")
+        if folder.exists() and any(folder.iterdir()):
+            raise ExportError(f"{folder} has something in it already; choose a new folder, or empty this one.")
+        with written_whole(folder) as new:
+            _write(new, count, np.random.default_rng(seed))
+    except OSError as error:
+        raise ExportError(
+            f"The scenes cannot be written to {folder} ({error}); free some space or choose another place."
+        ) from error
+
+
+def _write(folder: Path, count: int, rng: np.random.Generator) -> None:
     captions: dict[str, list[str]] = {}
     asked: dict[str, list[dict[str, object]]] = {}
     for number in range(count):
         name = f"scene-{number:04}.png"
-        scene = world.random_scene(rng, int(rng.integers(1, world.MOST_OBJECTS + 1)), world.TRAINING_PAIRS)
+        objects = int(rng.integers(1, world.MOST_OBJECTS + 1))
+        scene = world.random_scene(rng, objects, world.TRAINING_PAIRS, twins=world.TRAINING_TWINS)
         if not cv2.imwrite(str(folder / name), draw(scene, PICTURE_PX)):
-            raise OSError(f"The picture {folder / name} could not be written; is the disk full?")
+            raise OSError(f"{name} is not whole")
         captions[name] = [language.caption(scene)]
         made = [questions.ask(scene, rng, kind, world.TRAINING_PAIRS) for kind in questions.KINDS]
         asked[name] = [{"question": one.text, "answers": [one.answer]} for one in made if one is not None]
@@ -41,16 +63,19 @@ def draw_scenes(folder: Path, *, count: int, seed: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse the command line and draw."""
+    """Parse the command line and draw; the exit code. KeyboardInterrupt passes."""
     parser = argparse.ArgumentParser(prog="python -m export.demo.scenes", description=__doc__)
-    parser.add_argument("folder", metavar="DIR", type=Path, help="made where it is missing")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="made where it is missing; else it must be empty")
     parser.add_argument("--count", type=whole(1), default=128, help="scenes (default: %(default)s)")
     parser.add_argument("--seed", type=whole(0), default=1, help="of the scenes (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    draw_scenes(arguments.folder, count=arguments.count, seed=arguments.seed)
+    try:
+        draw_scenes(arguments.folder, count=arguments.count, seed=arguments.seed)
+    except ExportError as error:
+        print(f"export.demo.scenes: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable("export.demo.scenes", main))

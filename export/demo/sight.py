@@ -6,16 +6,19 @@ come from the PyTorch model and from every precision of its bundles.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.demo import questions
+from export.errors import ExportError
+
+TASKS = frozenset({"caption", "vqa"})  # of every demo model
 
 Image = NDArray[np.uint8]  # [H, W, 3] BGR
 
@@ -44,16 +47,28 @@ Eyes = Callable[[Image], Sight]
 def open_eyes(folder: Path, threads: int = 0) -> Eyes:
     """The bundle or checkpoint in `folder`; `threads` 0 leaves their number to the library.
 
-    Raises EdgeAppError for a broken bundle, OSError for a folder that is neither.
+    Raises:
+        ExportError: no such folder, one that is neither, a broken checkpoint, or a model that lacks one of `TASKS`.
+        EdgeAppError: a broken bundle.
     """
-    return bundle_eyes(folder, threads) if (folder / "manifest.json").is_file() else checkpoint_eyes(folder, threads)
+    if not folder.is_dir():
+        raise ExportError(f"There is no folder {folder}; give that of a demo bundle, or a checkpoint's.")
+    if (folder / "manifest.json").is_file():
+        return bundle_eyes(folder, threads)
+    if (folder / "config.json").is_file():
+        return checkpoint_eyes(folder, threads)
+    raise ExportError(
+        f"{folder} is neither a bundle, which has a manifest.json, nor a checkpoint, which has a config.json; "
+        "choose another folder."
+    )
 
 
 def bundle_eyes(folder: Path, threads: int = 0) -> Eyes:
     """A bundle on the CPU."""
     from edge_app.model.loading import load_models
 
-    model = load_models([folder], device="CPU", threads=threads).serving("vqa")
+    (model,) = load_models([folder], device="CPU", threads=threads).models
+    _check_tasks(folder, model.manifest.tasks)
 
     class BundleSight:
         def __init__(self, image: Image) -> None:
@@ -72,13 +87,16 @@ def bundle_eyes(folder: Path, threads: int = 0) -> Eyes:
 def checkpoint_eyes(folder: Path, threads: int = 0) -> Eyes:
     """A checkpoint run by transformers: the reference that a bundle is measured against."""
     import torch
-    from transformers import AutoTokenizer, BlipForQuestionAnswering, BlipImageProcessorPil
+
+    from export.checkpoint import load, quiet_transformers
+    from export.families import blip
 
     if threads:
         torch.set_num_threads(threads)
-    model: Any = BlipForQuestionAnswering.from_pretrained(folder)  # in evaluation mode
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    processor = BlipImageProcessorPil.from_pretrained(folder)
+    quiet_transformers()
+    checkpoint = load(str(folder.resolve()))  # an absolute path is never taken for a name on a model hub
+    model, tokenizer, processor = checkpoint.model, checkpoint.tokenizer, checkpoint.processor
+    _check_tasks(folder, blip.tasks_of(model))
     text_config = model.config.text_config
     yes_no = [tokenizer.convert_tokens_to_ids(word) for word in (questions.YES, questions.NO)]
     ends = {"eos_token_id": text_config.sep_token_id, "pad_token_id": text_config.pad_token_id}
@@ -113,3 +131,10 @@ def checkpoint_eyes(folder: Path, threads: int = 0) -> Eyes:
             return Answer(str(tokenizer.decode(output.sequences[0, 1:], skip_special_tokens=True)), p_yes)
 
     return CheckpointSight
+
+
+def _check_tasks(folder: Path, tasks: Iterable[str]) -> None:
+    if lacking := TASKS - set(tasks):
+        raise ExportError(
+            f"The model in {folder} does not serve {' and '.join(sorted(lacking))}; a demo model captions and answers."
+        )

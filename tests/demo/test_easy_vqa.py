@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,25 +10,40 @@ import numpy as np
 import pytest
 
 from edge_app.camera.files import load_image
-from export.demo import checkpoint, data, easy_vqa
+from edge_app.model.bundle import sha256_of
+from export.demo import checkpoint, data, easy_pictures, easy_vqa
 from export.demo.sight import Answer, Image
 
 
 def test_splits_are_those_of_the_package() -> None:
     """Sizes as its author gives them; no test picture is trained on, byte for byte."""
-    (train_paths, train_asked), (test_paths, test_asked) = (easy_vqa.read_split(split) for split in ("train", "test"))
+    (train_paths, train_asked), (test_paths, test_asked) = (
+        easy_pictures.read_split(split) for split in ("train", "test")
+    )
     assert (len(train_paths), len(test_paths)) == (4_000, 1_000)
     assert sum(map(len, train_asked.values())) == 38_575
     assert sum(map(len, test_asked.values())) == 9_673
-    assert set(train_paths.values()).isdisjoint(test_paths.values())
+    trained, tested = ({sha256_of(path) for path in paths.values()} for paths in (train_paths, test_paths))
+    assert (len(trained), len(tested)) == (4_000, 1_000)
+    assert trained.isdisjoint(tested)
+
+
+def test_command_without_the_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no requirement of the export: its modules load without it, and the command ends with a sentence."""
+    monkeypatch.setitem(sys.modules, "easy_vqa", None)
+    assert easy_vqa.main([str(tmp_path / "out")]) == 1
+    expected = "export.demo.easy_vqa: The package easy-vqa is not installed; run pip install easy-vqa.\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_batches_have_the_trainers_shapes_and_the_pictures_own_answers() -> None:
     """What is asked of a picture and what is to be said stand in the package's list; pictures may be mirrored."""
-    paths, asked = easy_vqa.read_split("train")
-    words = easy_vqa.words_of(asked)
+    paths, asked = easy_pictures.read_split("train")
+    words = easy_pictures.words_of(asked)
     tokenizer = checkpoint.build_tokenizer(words)
-    raw = next(iter(easy_vqa.EasyBatches(3, seed=1, words=words)))
+    raw = next(iter(easy_pictures.EasyBatches(3, seed=1, words=words)))
     batch = data.to_batch(raw)
     assert batch.patches is batch.captions is batch.mentions is None
     pictures = {number: data.resize_rgb(load_image(path)) for number, path in paths.items()}
@@ -59,8 +75,8 @@ def test_score_is_the_share_of_right_answers(
         assert folder == tmp_path
         return Stubborn
 
-    monkeypatch.setattr(easy_vqa, "checkpoint_eyes", stubborn_eyes)
-    shares = easy_vqa.test_accuracy(tmp_path)
-    expected = [answer for pairs in easy_vqa.read_split("test")[1].values() for _, answer in pairs]
+    monkeypatch.setattr(easy_pictures, "checkpoint_eyes", stubborn_eyes)
+    shares = easy_pictures.score(tmp_path)
+    expected = [answer for pairs in easy_pictures.read_split("test")[1].values() for _, answer in pairs]
     assert shares["accuracy"] == pytest.approx(expected.count(says) / len(expected))
     assert (shares["yes"], shares["no"]) == (yes_right, 1 - yes_right)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.demo import evaluate as evaluation
 from export.demo.evaluate import evaluate, expected_calibration_error, main, table
+from export.demo.seeds import FIRST_EVALUATION_SEED
 from export.demo.sight import Answer, Eyes, Image
 from tests.demo.scenes import twins_of
 
@@ -83,7 +86,7 @@ def test_model_that_knows_everything_has_full_marks(knowing: Eyes) -> None:
         "answer_accuracy": 1.0,
         "ece": 0.0,
         "scenes": 40,
-        "seed": evaluation.FIRST_SEED,
+        "seed": FIRST_EVALUATION_SEED,
     }
 
 
@@ -203,10 +206,59 @@ def test_table_for_a_person_has_every_figure_in_per_cent() -> None:
     ]
 
 
-def test_command_says_what_is_wrong_with_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that is neither bundle nor checkpoint: exit code 1 and a sentence; 0 scenes: the usage."""
-    assert main([str(tmp_path / "missing"), "--scenes", "1"]) == 1
-    assert capsys.readouterr().err.startswith("evaluate-demo: ")
+def refusal(folder: object, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says about a folder that it refuses."""
+    capsys.readouterr()
+    assert main([str(folder), "--scenes", "1"]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    return output.err.splitlines()[-1]
+
+
+def test_folder_that_is_not_there_is_no_name_on_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt name is told at once, in our words; no network is asked for it. A file is no folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for name in ("chekpoint", "/nowhere/at/all", "file"):
+        expected = f"evaluate-demo: There is no folder {name}; give that of a demo bundle, or a checkpoint's."
+        assert refusal(name, capsys) == expected
+    assert "is neither a bundle, which has a manifest.json, nor a checkpoint" in refusal(tmp_path, capsys)
+
+
+def test_model_that_does_not_answer_is_refused(
+    small_checkpoint: Callable[[str], Path], small_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint of another class is not filled up with random weights and judged; nor is a bundle for captions."""
+    for folder in (small_checkpoint("caption"), small_bundle("caption")):
+        expected = f"evaluate-demo: The model in {folder} does not serve vqa; a demo model captions and answers."
+        assert refusal(folder, capsys) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("model.safetensors", "cannot be loaded as BlipForQuestionAnswering"),
+        ("config.json", "config.json cannot be read"),
+    ],
+)
+def test_damaged_checkpoint_is_told_in_a_sentence(
+    name: str,
+    sentence: str,
+    small_checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Weights or configuration that are no such file: exit code 1, no traceback, no table of zeros."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(small_checkpoint("vqa"), folder)
+    (folder / name).write_bytes(b"{damaged")
+    assert sentence in refusal(folder, capsys)
+
+
+def test_command_says_what_it_wants(capsys: pytest.CaptureFixture[str]) -> None:
+    """0 scenes are a usage error."""
     with pytest.raises(SystemExit) as stopped:
         main([str(BUNDLE), "--scenes", "0"])
     assert stopped.value.code == 2

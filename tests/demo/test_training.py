@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from export.demo import data, optimiser, train
+from export.demo import data, optimiser, resume, training
 from export.demo.checkpoint import DEMO_WORDS
 from export.demo.losses import Losses
+from export.demo.schedule import Schedule
 from export.demo.sight import open_eyes
 
 STEPS = 25
@@ -39,8 +42,8 @@ def trained(monkeypatch: pytest.MonkeyPatch, batch: data.Batch, out: Path, steps
 
     with monkeypatch.context() as patch:
         patch.setattr(Losses, "forward", noting)
-        schedule = train.Schedule(60.0, patch_phase=0.0, cool_down=0.0)
-        train.train(itertools.repeat(batch, steps), DEMO_WORDS, out, schedule, **rest)
+        schedule = Schedule(60.0, patch_phase=0.0, cool_down=0.0)
+        training.train(itertools.repeat(batch, steps), DEMO_WORDS, out, schedule, **rest)
     return sums
 
 
@@ -71,7 +74,35 @@ def test_texts_wait_for_the_patches(monkeypatch: pytest.MonkeyPatch, batch: data
 
     clock = itertools.count(step=6.0)  # seconds: a step takes a tenth of the minute, and two looks at the clock
     monkeypatch.setattr(Losses, "forward", noting)
-    monkeypatch.setattr("export.demo.train.time.monotonic", lambda: next(clock))
-    monkeypatch.setattr(train, "SAVE_EVERY_S", float("inf"))
-    train.train(itertools.repeat(batch), DEMO_WORDS, tmp_path / "out", train.Schedule(1.0, patch_phase=0.5))
+    monkeypatch.setattr("export.demo.training.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(training, "SAVE_EVERY_S", float("inf"))
+    training.train(itertools.repeat(batch), DEMO_WORDS, tmp_path / "out", Schedule(1.0, patch_phase=0.5))
     assert texts == [False, False, True, True, True]
+
+
+def test_steps_of_all_runs_are_counted(monkeypatch: pytest.MonkeyPatch, batch: data.Batch, tmp_path: Path) -> None:
+    """Two steps, then three that go on from there: five, which the next run's scenes are drawn from."""
+    trained(monkeypatch, batch, tmp_path / "out", 2)
+    assert resume.steps_done(tmp_path / "out") == 2
+    trained(monkeypatch, batch, tmp_path / "out", 3, start=tmp_path / "out")
+    assert resume.steps_done(tmp_path / "out") == 5
+
+
+@pytest.mark.parametrize(
+    ("every_s", "left"), [(0.0, "the checkpoint in .*/out is of step 3"), (300.0, "no checkpoint has been written yet")]
+)
+def test_interrupted_training_tells_its_last_checkpoint(
+    every_s: float, left: str, monkeypatch: pytest.MonkeyPatch, batch: data.Batch, tmp_path: Path
+) -> None:
+    """Ctrl-C after the third step: the error's words say what is left, and it is."""
+
+    def interrupted() -> Iterator[data.Batch]:
+        yield from itertools.repeat(batch, 3)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training, "SAVE_EVERY_S", every_s)
+    with pytest.raises(KeyboardInterrupt, match=left):
+        training.train(interrupted(), DEMO_WORDS, tmp_path / "out", Schedule(60.0))
+    assert (tmp_path / "out").exists() == (every_s == 0)
+    if every_s == 0:
+        assert resume.steps_done(tmp_path / "out") == 3

@@ -214,7 +214,7 @@ def test_answers_of_a_sample_are_answers_to_its_questions() -> None:
 
 
 def test_misread_changes_some_colours_and_nothing_else() -> None:
-    """About a quarter of the colour words read as any colour; every other token stays."""
+    """About a quarter of the colour words read as any colour, the true one among them; every other token stays."""
     tokenizer = checkpoint.build_tokenizer()
     text = "a red circle in front of a blue square"
     tokens = np.tile(data.token_row(tokenizer, text, data.CAPTION_TOKENS), (500, 1))

@@ -1,0 +1,140 @@
+"""Training that goes on: from its own weights, with scenes that it has not had, or with a sentence why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from export.demo import data, resume, train, training
+from export.demo.checkpoint import DEMO_WORDS, build_model, save_checkpoint
+from export.demo.losses import Losses
+from export.errors import ExportError
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training of seven steps leaves."""
+    out = tmp_path_factory.mktemp("resume") / "start"
+    resume.save(losses(1), out, DEMO_WORDS, steps=7)
+    return out
+
+
+def losses(seed: int) -> Losses:
+    torch.manual_seed(seed)
+    return Losses(build_model())
+
+
+def rewritten(start: Path, out: Path, change: Callable[[dict[str, torch.Tensor]], object], steps: str = "7") -> Path:
+    """The training weights of `start` with a change, in a folder of their own."""
+    weights = load_file(start / resume.TRAINING_NAME)
+    change(weights)
+    out.mkdir()
+    save_file(weights, out / resume.TRAINING_NAME, {resume.STEPS_KEY: steps})
+    return out
+
+
+def test_weights_and_steps_come_back(start: Path) -> None:
+    """Every weight to the last bit, those of the heads among them."""
+    other = losses(2)
+    resume.load(other, start)
+    assert resume.steps_done(start) == 7
+    for name, weight in losses(1).state_dict().items():
+        assert torch.equal(weight, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["patches.weight", "model.vision_model.post_layernorm.bias"])
+def test_weights_must_be_there_one_and_all(name: str, start: Path, tmp_path: Path) -> None:
+    """Nothing that is missing stays at random, nothing that is too much is passed over."""
+    less = rewritten(start, tmp_path / "less", lambda weights: weights.pop(name))
+    more = rewritten(start, tmp_path / "more", lambda weights: weights.update({"further": weights[name].clone()}))
+    for folder in (less, more):
+        with pytest.raises(ExportError, match=r"the weights in .* are not those of this model"):
+            resume.load(losses(2), folder)
+
+
+def test_weights_for_other_words_are_refused(start: Path) -> None:
+    """Another vocabulary, other shapes."""
+    with pytest.raises(ExportError, match="are not those of this model"):
+        resume.load(Losses(build_model(("yes", "no"))), start)
+
+
+@pytest.mark.parametrize("fails", [OSError("disk full"), KeyboardInterrupt()])
+def test_broken_off_saving_leaves_the_former_checkpoint(
+    fails: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoint and training weights change together or not at all, up to the last file that is written."""
+    out = tmp_path / "out"
+    resume.save(losses(1), out, DEMO_WORDS, steps=1)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def failing(*_: object, **__: object) -> None:
+        raise fails
+
+    monkeypatch.setattr(resume, "save_model", failing)
+    with pytest.raises((ExportError, KeyboardInterrupt), match=r"disk full|^$"):
+        resume.save(losses(2), out, DEMO_WORDS, steps=2)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_wrong_start_is_a_sentence(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No folder, a checkpoint without training weights, a damaged file, other weights: exit code 1, nothing written."""
+    public, damaged = tmp_path / "public", tmp_path / "damaged"
+    save_checkpoint(build_model(), public)
+    damaged.mkdir()
+    (damaged / resume.TRAINING_NAME).write_bytes(b"damaged")
+    other = rewritten(start, tmp_path / "other", lambda weights: weights.pop("patches.bias"))
+    for folder, sentence in (
+        (tmp_path / "nowhere", "there is no"),
+        (public, "there is no"),
+        (damaged, "cannot be read"),
+        (other, "are not those of this model"),
+    ):
+        assert train.main([str(tmp_path / "out"), "--start", str(folder), "--minutes", "1"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"export.demo.train: Training cannot go on from {folder}: ")
+        assert sentence in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_that_is_no_checkpoint_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person's files and a file are safe from a training that replaces what is at OUT, and told before it begins."""
+    photos, file = tmp_path / "photos", tmp_path / "file"
+    photos.mkdir()
+    for path in (photos / "me.jpg", file):
+        path.touch()
+    for out, sentence in (
+        (photos, "has other things in it than a checkpoint"),
+        (file, "is a file"),
+        (file / "out", "No checkpoint can be written at"),
+    ):
+        assert train.main([str(out)]) == 1
+        assert sentence in capsys.readouterr().err
+    assert (photos / "me.jpg").exists()
+
+
+def test_going_on_draws_scenes_that_were_not_there(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same seed: the first run begins as every first run does, one that goes on begins otherwise."""
+    firsts: list[data.RawBatch] = []
+
+    def noting(pictures: data.RandomBatches, *_: object) -> None:
+        firsts.append(next(iter(pictures)))
+
+    monkeypatch.setattr(data, "batches", lambda source: source)
+    monkeypatch.setattr(training, "train", noting)
+    monkeypatch.setattr(training, "BATCH_SCENES", 2)
+    later = rewritten(start, tmp_path / "later", len, steps="8")
+    for rest in ([], ["--start", str(start)], ["--start", str(start)], ["--start", str(later)]):
+        assert train.main([str(tmp_path / "out"), *rest]) == 0
+    fresh, seventh, again, eighth = firsts
+    assert np.array_equal(fresh["pixels"], next(iter(data.RandomBatches(2, seed=1)))["pixels"])
+    assert np.array_equal(seventh["pixels"], again["pixels"])
+    for one, other in ((fresh, seventh), (fresh, eighth), (seventh, eighth)):
+        assert not np.array_equal(one["pixels"], other["pixels"])

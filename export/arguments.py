@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 
@@ -30,10 +31,23 @@ def share(text: str) -> float:
     return value
 
 
+def positive(most: float = math.inf) -> Callable[[str], float]:
+    """Finite numbers above 0, up to `most`."""
+
+    def number(text: str) -> float:
+        value = _float(text)
+        if not 0 < value <= most or math.isinf(value):
+            limits = "a finite number above 0" if math.isinf(most) else f"more than 0, up to {most:g}"
+            raise argparse.ArgumentTypeError(f"{value:g} is out of range; give {limits}")
+        return value
+
+    return number
+
+
 def minutes(text: str) -> float:
     """More than none, and finite."""
     value = _float(text)
-    if not 0 < value < float("inf"):
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{value:g} is out of range; give more than 0 minutes")
     return value
 

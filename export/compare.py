@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from os import cpu_count
 from pathlib import Path
 
@@ -21,11 +20,12 @@ from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.manifest import Task
 from edge_app.model.measure import cpu_name, medians, picture_to_time
-from export.arguments import whole
-from export.compare_material import Material, drawn, from_folder
+from export.compare_arguments import add_options, material_of
+from export.compare_material import Material, drawn
 from export.compare_process import BundleProcess, Said
 from export.compare_report import Agreement, Comparison, Figures, agreement, as_json, table
 from export.errors import ExportError
+from export.precision import in_words
 
 LOADS = 3  # times each bundle is loaded
 
@@ -35,52 +35,42 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m export compare", description=__doc__)
     p.add_argument("first", metavar="BUNDLE", type=Path, help="the bundle that the others are compared with")
     p.add_argument("others", metavar="BUNDLE", type=Path, nargs="+", help="further bundles")
-    p.add_argument(
-        "--pictures", metavar="DIR", type=Path, help="to compare texts on (and questions.txt); default: drawn scenes"
-    )
-    p.add_argument("--limit", metavar="N", type=whole(1), default=64, help="pictures used at most; default: 64")
-    p.add_argument("--runs", metavar="N", type=whole(1), default=7, help="medians are taken over N; default: 7")
-    p.add_argument("--tokens", metavar="N", type=whole(2), default=20, help="of a timed caption; default: 20")
-    p.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU or GPU.N; default: AUTO, the GPU before the CPU")
-    p.add_argument("--threads", metavar="N", type=whole(0), default=0, help="CPU threads; default: OpenVINO's")
-    p.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
-    p.add_argument("--picture", metavar="FILE.png", type=Path, help="draw the comparison, too (needs matplotlib)")
+    add_options(p)
     return p
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compare, print, draw; 0 when done, 1 with a sentence when not, 130 when interrupted."""
+    """Compare, print, draw; 0 when done, 1 with a sentence when not."""
     arguments = parser().parse_args(argv)
     try:
-        if arguments.picture is not None:
-            _check_drawing(arguments.picture)
-        comparison = compare(
-            [arguments.first, *arguments.others],
-            pictures=arguments.pictures,
-            limit=arguments.limit,
-            runs=arguments.runs,
-            tokens=arguments.tokens,
-            device=arguments.device,
-            threads=arguments.threads,
-        )
-        print(as_json(comparison) if arguments.json else table(comparison))
-        if arguments.picture is not None:
-            from export.compare_picture import draw
-
-            draw(comparison, arguments.picture)
+        report([arguments.first, *arguments.others], material_of(arguments), arguments)
     except (ExportError, EdgeAppError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as shells report it
     return 0
+
+
+def report(folders: Sequence[Path], material: Material | None, options: argparse.Namespace) -> None:
+    """Compare, print and draw as the options of the command line have it; raises as `compare` does."""
+    comparison = compare(
+        folders,
+        material=material,
+        runs=options.runs,
+        tokens=options.tokens,
+        device=options.device,
+        threads=options.threads,
+    )
+    print(as_json(comparison) if options.json else table(comparison))
+    if options.picture is not None:
+        from export.compare_picture import draw
+
+        draw(comparison, options.picture)
 
 
 def compare(
     folders: Sequence[Path],
     *,
-    pictures: Path | None = None,
-    limit: int = 64,
+    material: Material | None = None,
     runs: int = 7,
     tokens: int = 20,
     device: str = "AUTO",
@@ -90,7 +80,7 @@ def compare(
 
     Args:
         folders: of two bundles or more; the same one twice shows what the machine's noise is.
-        pictures: a folder to compare texts on, `limit` pictures of it at most; None draws some.
+        material: to compare texts on; None draws some.
         runs: over which medians are taken, after one that is thrown away.
         tokens: of a timed caption.
         device: as OpenVINO names it, or AUTO.
@@ -98,12 +88,12 @@ def compare(
 
     Raises:
         BundleError: a bundle is missing, changed or broken.
-        ExportError: the bundles have no task in common, there are no pictures, or a bundle cannot run.
+        ExportError: the bundles have no task in common, or one cannot run.
     """
     # Every file is read and hashed here, so that none of the loads that are timed waits for the disk.
     bundles = [open_bundle(folder) for folder in folders]
     tasks = _common_tasks(bundles)
-    material = drawn(bundles[0].manifest.image) if pictures is None else from_folder(pictures, limit)
+    material = material or drawn(bundles[0].manifest.image)
     picture = picture_to_time(bundles[0].manifest.image)
     with ExitStack() as stack:
         processes, load_s = _load(bundles, device=device, threads=threads, stack=stack)
@@ -119,7 +109,7 @@ def compare(
         Figures(
             label=label,
             path=bundle.path,
-            precision=bundle.manifest.precision,
+            precision=in_words(bundle.manifest),
             device=process.loaded.device,
             fallbacks=process.loaded.fallbacks,
             size_bytes=sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()),
@@ -204,16 +194,3 @@ def _labels(bundles: Sequence[Bundle]) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     return [f"{number}: {bundle.manifest.name}" for number, bundle in enumerate(bundles, start=1)]
-
-
-def _check_drawing(path: Path) -> None:
-    """Refuse what would fail only after minutes of measuring."""
-    if find_spec("matplotlib") is None:
-        raise ExportError(
-            "--picture needs matplotlib, which is not installed; run pip install '.[export]' in this project's folder, "
-            "or leave --picture out."
-        )
-    if path.suffix.lower() != ".png":
-        raise ExportError(f"{path} does not end in .png; name a PNG file for --picture.")
-    if not path.absolute().parent.is_dir():
-        raise ExportError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")

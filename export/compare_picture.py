@@ -136,7 +136,8 @@ def _draw_agreement(axes: Axes, comparison: Comparison) -> None:
 
 def _label(figures: Figures) -> str:
     """Name, precision and device, in lines that fit beside the bars."""
-    return "\n".join([*textwrap.wrap(figures.label, LABEL_CHARS), f"{figures.precision}, {figures.device}"])
+    about = textwrap.wrap(f"{figures.precision}, {figures.device}", LABEL_CHARS)
+    return "\n".join([*textwrap.wrap(figures.label, LABEL_CHARS), *about])
 
 
 def _write(axes: Axes, end: float, place: float, words: str) -> None:

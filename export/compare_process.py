@@ -8,7 +8,8 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -55,9 +56,10 @@ class BundleProcess:
         self._link, theirs = context.Pipe()
         # daemon: should the parent fail in between, its end ends the process too.
         self._process = context.Process(target=_serve, args=(theirs, folder, device, threads), daemon=True)
-        self._process.start()
-        theirs.close()
+        with _ctrl_c_for_this_process_alone():
+            self._process.start()
         try:
+            theirs.close()
             self.loaded: Loaded = self._receive()
         except BaseException:
             self.close()
@@ -144,19 +146,31 @@ def _said(text: Text) -> Said:
     return Said(text.text, text.token_ids[len(text.token_ids) - text.tokens :])
 
 
+@contextmanager
+def _ctrl_c_for_this_process_alone() -> Iterator[None]:
+    """What is started meanwhile ignores SIGINT from its first instruction on; one that comes meanwhile is not lost.
+
+    A terminal sends Ctrl-C to the children too. They end when this process closes their links.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it waits for the handler to be back
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _serve(link: Connection, folder: Path, device: str, threads: int) -> None:
     """Load the bundle, then answer requests until the parent closes the link."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then closes the link
-    try:
-        started = time.perf_counter()
-        models = load_models([folder], device=device, threads=threads)
-        link.send(Loaded(time.perf_counter() - started, models.device, models.fallbacks))
-        served = _Served(models.models[0])
-        while True:
-            try:
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # it has closed it
+        try:
+            started = time.perf_counter()
+            models = load_models([folder], device=device, threads=threads)
+            link.send(Loaded(time.perf_counter() - started, models.device, models.fallbacks))
+            served = _Served(models.models[0])
+            while True:
                 method, arguments = link.recv()
-            except (EOFError, ConnectionResetError):
-                return
-            link.send(getattr(served, method)(**arguments))
-    except EdgeAppError as error:
-        link.send(ExportError(f"{folder}: {error}"))
+                link.send(getattr(served, method)(**arguments))
+        except EdgeAppError as error:
+            link.send(ExportError(f"{folder}: {error}"))

@@ -34,7 +34,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Figures:
-    """One bundle. Times are medians in ms, named as `edge_app.model.measure.time_round` names them."""
+    """One bundle. Times are medians in ms, named as `edge_app.model.measure.time_round` names them.
+
+    Precision is that of every graph, in words: `int8, decoder int4`.
+    """
 
     label: str
     path: Path

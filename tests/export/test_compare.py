@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,10 @@ from edge_app.camera.files import load_image
 from edge_app.model.bundle import open_bundle
 from edge_app.model.loading import load_models
 from edge_app.model.measure import picture_to_time
-from export import compare
+from export import compare, compare_arguments, compare_process
 from export.__main__ import main
 from export.compare_material import QUESTIONS_A_PICTURE, SCENES, drawn, from_folder
-from export.compare_picture import draw
+from export.compare_picture import _label, draw
 from export.compare_process import BundleProcess, Said
 from export.compare_report import Agreement, Comparison, Figures, agreement, table
 from export.errors import ExportError
@@ -211,6 +213,8 @@ def test_what_cannot_be_compared_is_told_before_the_long_work(
     wordy.mkdir()
     (wordy / "photo.jpg").write_text("no photo", encoding="utf-8")
     (wordy / "notes.txt").write_text("no photo", encoding="utf-8")
+    drawings = tmp_path / "drawings.png"
+    drawings.mkdir()
     monkeypatch.setattr(compare, "BundleProcess", None)
     cases: list[tuple[list[object], str]] = [
         ([good, tmp_path / "nowhere"], "There is no bundle at"),
@@ -220,14 +224,16 @@ def test_what_cannot_be_compared_is_told_before_the_long_work(
         ([good, good, "--pictures", wordy], "has no readable picture (1 files looked like one)"),
         ([good, good, "--picture", tmp_path / "figure.jpg"], "does not end in .png"),
         ([good, good, "--picture", tmp_path / "nowhere" / "figure.png"], "there is no folder"),
+        ([good, good, "--picture", drawings], "drawings.png is a folder; name a PNG file"),
     ]
+    capsys.readouterr()
     for arguments, words in cases:
         assert main(["compare", *map(str, arguments)]) == 1, words
         told = capsys.readouterr()
         assert told.out == ""
         assert words in told.err
         assert told.err.splitlines()[-1].startswith("compare: ")
-    monkeypatch.setattr(compare, "find_spec", lambda _: None)
+    monkeypatch.setattr(compare_arguments, "find_spec", lambda _: None)
     assert main(["compare", str(good), str(good), "--picture", str(tmp_path / "figure.png")]) == 1
     assert "--picture needs matplotlib, which is not installed" in capsys.readouterr().err
 
@@ -260,6 +266,27 @@ def test_a_killed_process_is_told() -> None:
                 process.rss_bytes()
 
 
+@pytest.mark.parametrize("folder", [DEMO, Path("nowhere")])
+def test_process_whose_parent_has_gone_ends_without_a_word(folder: Path) -> None:
+    """Ctrl-C closes the link while the bundle is loaded: what it took, or why it could not be, interests nobody."""
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    compare_process._serve(theirs, folder, "CPU", 1)
+
+
+def test_ctrl_c_at_the_start_of_a_process_reaches_the_parent_alone() -> None:
+    """What starts meanwhile has SIGINT ignored from its first instruction on; the parent gets it a moment later."""
+    ignored = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), compare_process._ctrl_c_for_this_process_alone():
+            child = subprocess.run([sys.executable, "-c", ignored], capture_output=True, text=True, check=True)
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert child.stdout == "True\n"
+
+
 def test_a_bundle_that_cannot_be_loaded_leaves_no_process() -> None:
     """The sentence of the load, and nothing that waits for a request."""
     with pytest.raises(ExportError, match="There is no bundle at"):
@@ -282,11 +309,14 @@ def test_material_asks_all_questions_in_turn(photo_folder: Path, capsys: pytest.
     assert all(np.array_equal(first, second) for (first, _), (second, _) in zip(one, other, strict=True))
 
 
+MIXED = "int8, vision fp16, decoder int4"
+
+
 def made_up(label: str, *, agreed: dict[Any, Agreement]) -> Figures:
     works = ("caption", "question", "further")
     stages_ms = {f"{work}_{stage}": 10.0 for work in works for stage in ("image", "vision", "question", "decode")}
     stages_ms |= {"caption_total": 40.0, "question_total": 40.0, "question_further": 20.0, "ms_per_token": 1.5}
-    return Figures(label, Path(label), "int8", "CPU", (), 7_000_000, 1.25, stages_ms, 223_000_000, agreed)
+    return Figures(label, Path(label), MIXED, "CPU", (), 7_000_000, 1.25, stages_ms, 223_000_000, agreed)
 
 
 def test_a_table_is_readable(tmp_path: Path) -> None:
@@ -301,7 +331,7 @@ def test_a_table_is_readable(tmp_path: Path) -> None:
     assert {len(row) for row in rows} == {len(labels)}
     cells = {row[:29].strip(): row[29:].split("  ")[-1].strip() for row in rows}
     assert cells == {
-        "precision": "int8",
+        "precision": MIXED,
         "device": "CPU",
         "size, MB": "7.0",
         "load, s": "1.25",
@@ -314,6 +344,7 @@ def test_a_table_is_readable(tmp_path: Path) -> None:
         "identical answers": "8 of 9",
         "tokens of answers that agree": "97.5%",
     }
+    assert " ".join(_label(others[0]).splitlines()[-2:]) == f"{MIXED}, CPU"  # beside the bars of the picture
     draw(comparison, tmp_path / "figure.png")
     assert cv2.imread(str(tmp_path / "figure.png")) is not None
     with pytest.raises(ExportError, match="cannot be written"):

@@ -1,0 +1,66 @@
+"""What an export made and what that cost, as text for a person."""
+
+from __future__ import annotations
+
+from edge_app.model.manifest import Loss, Manifest, Task
+from export.options import Options
+from export.pipeline import Report
+from export.precision import in_words
+
+
+def summary(report: Report, options: Options) -> str:
+    """Sizes, seconds, parity with transformers and what the precision lost."""
+    manifest = report.bundle.manifest
+    lines = [f"bundle {report.bundle.path} ({', '.join(manifest.tasks)}; {in_words(manifest)})"]
+    for role, files in manifest.roles.items():
+        lines.append(f"  {role:<17} {files.bin.size_bytes / 1e6:8.1f} MB  {files.precision}")
+    total_mb = sum(file.size_bytes for file in manifest.files()) / 1e6
+    lines.append(f"  {'all files':<17} {total_mb:8.1f} MB")
+    lines.append("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items()))
+    lines += [f"parity, {result}" for result in report.parity]
+    if not report.parity:
+        pictures = options.parity_pictures
+        reason = "no --calibration folder to take pictures from" if pictures else "--parity-pictures 0"
+        lines.append(f"parity: not measured ({reason})")
+    return "\n".join([*lines, *quality_lines(manifest)])
+
+
+def quality_lines(manifest: Manifest) -> list[str]:
+    """What the precision lost, in a few lines."""
+    quality = manifest.quality
+    if all(files.precision == "fp32" for files in manifest.roles.values()):
+        return ["quality: nothing is lost in fp32"]
+    if not quality.loss:
+        return [
+            f"quality: not measured, as there were no pictures: what {in_words(manifest)} loses is unknown. "
+            "Export again with --quality DIR (or --calibration DIR) and --force to have it measured."
+        ]
+    lines = [f"quality of {in_words(manifest)} beside fp32 ({quality.pictures}):"]
+    for task, loss in quality.loss.items():
+        lines += _loss_lines(task, loss)
+    if quality.kept is not None:
+        names = [f"{role}: {', '.join(layers)}" for role, layers in quality.kept.layers.items()]
+        moved = ", ".join(
+            f"{task} {kl:.3g} -> {quality.loss[task].mean_kl:.3g}" for task, kl in quality.kept.mean_kl_before.items()
+        )
+        lines.append(f"  kept in fp32, {quality.kept.added_bytes / 1e6:+.1f} MB, KL {moved}; {'; '.join(names)}")
+    if quality.accepted_below_thresholds:
+        lines.append("  this is below the thresholds and was accepted with --accept-quality")
+    return lines
+
+
+def _loss_lines(task: Task, loss: Loss) -> list[str]:
+    """The figures of one task."""
+    lines = [
+        f"  {task}: {loss.identical} of {loss.texts} texts identical, {loss.token_agreement:.1%} of tokens; "
+        f"KL {loss.mean_kl:.3g} nats a token (a blank picture costs {loss.picture_kl:.3g}), "
+        f"worst {loss.worst_kl:.3g} in {loss.worst_image}"
+    ]
+    if loss.answers:
+        lines.append(f"    {loss.right} of {loss.answers} answers right (fp32: {loss.right_fp32})")
+    if loss.cider is not None:
+        lines.append(
+            f"    CIDEr {loss.cider:.3f} (fp32: {loss.cider_fp32:.3f}), "
+            f"BLEU-4 {loss.bleu4:.3f} (fp32: {loss.bleu4_fp32:.3f})"
+        )
+    return lines

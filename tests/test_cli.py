@@ -134,6 +134,16 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     assert "usage: edge-app" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("threads", "words"), [("-3", "-3 is out of range; give at least 0"), ("two", "'two' is not a whole number")]
+)
+def test_wrong_number_is_told_in_words(threads: str, words: str) -> None:
+    """The value and its limits, not the name of a function."""
+    run = edge_app("bench", "--bundle", "b", "--threads", threads)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1] == f"edge-app bench: error: argument --threads: {words}"
+
+
 def test_decoding_options_out_of_range_are_refused(bundle: Path) -> None:
     """Zero beams is no beam search: a sentence with the range, exit 1."""
     run = edge_app("caption", photo_paths()[0], "--bundle", bundle, "--beams", "0")

@@ -149,7 +149,10 @@ def test_without_terminal_and_yes_nothing_is_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("answer", "code", "count"), [("y", 0, 2), ("n", 1, 0), ("", 1, 0)])
 def test_a_person_is_asked_first(tmp_path: Path, answer: str, code: int, count: int) -> None:
-    """On a terminal: what, how many, where, that nothing is sent, whose rights; only "y" goes on, Enter does not."""
+    """On a terminal: what, how many, where, that nothing is sent, whose rights; only "y" goes on, Enter does not.
+
+    A no is exit code 1, as whenever there are fewer frames than asked for.
+    """
     config = config_file(tmp_path, door=f"file:{still_pictures(tmp_path / 'shown')}")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -273,10 +276,19 @@ def test_a_camera_that_comes_back_is_recorded_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--count", "0"), (), ("--count", "3", "--interval", "-1"), ("--count", "3", "--interval", "nan")]
+    ("arguments", "words"),
+    [
+        ((), "the following arguments are required: --count"),
+        (("--count", "0"), "argument --count: 0 is out of range; give at least 1"),
+        (("--count", "many"), "argument --count: 'many' is not a whole number"),
+        (("--count", "3", "--interval", "-1"), "argument --interval: -1 is out of range; give 0 to 86400 seconds"),
+        (("--count", "3", "--interval", "nan"), "argument --interval: nan is out of range; give 0 to 86400 seconds"),
+        (("--count", "3", "--interval", "abc"), "argument --interval: 'abc' is not a number of seconds"),
+    ],
 )
-def test_wrong_numbers_are_usage_errors(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """No count, or one that is none, and times that are no times: exit code 2."""
+def test_wrong_numbers_are_usage_errors(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    """No count, or one that is none, and times that are no times: exit code 2, and words for the person who typed."""
     done = record(config_file(tmp_path, door="scene:"), *arguments, "--yes", tmp_path / "out")
     assert done.returncode == 2
     assert "usage: edge-app record" in done.stderr
+    assert done.stderr.splitlines()[-1] == f"edge-app record: error: {words}"

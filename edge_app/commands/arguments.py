@@ -19,9 +19,12 @@ def at_least(least: int) -> Callable[[str], int]:
     """An argparse type: a whole number that is not less than `least`."""
 
     def number(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+            raise argparse.ArgumentTypeError(f"{value} is out of range; give at least {least}")
         return value
 
     return number

@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, then record; 0 when all frames were saved, 1 when not, 2 without consent, 130 when interrupted.
+    """Ask, then record; the exit code.
+
+    0 when all frames were saved, 1 when not, be it that the person who was asked said no; 2 when nobody can be asked
+    and `--yes` is not given; 130 when interrupted.
 
     Raises:
         ConfigError: the configuration is wrong.
@@ -123,7 +126,10 @@ def _summary(saved: int, count: int, folder: Path) -> str:
 
 def _interval(text: str) -> float:
     """An argument type: seconds from 0 to a day."""
-    interval_s = float(text)
+    try:
+        interval_s = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
     if not (math.isfinite(interval_s) and 0 <= interval_s <= MAX_INTERVAL_S):
         raise argparse.ArgumentTypeError(f"{text} is out of range; give 0 to {MAX_INTERVAL_S:g} seconds")
     return interval_s

@@ -45,5 +45,5 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number in taken:
-        signal.raise_signal(number)
+    for late in taken:
+        signal.raise_signal(late)

@@ -56,6 +56,8 @@ def _loss_lines(task: Task, loss: Loss) -> list[str]:
         f"KL {loss.mean_kl:.3g} nats a token (a blank picture costs {loss.picture_kl:.3g}), "
         f"worst {loss.worst_kl:.3g} in {loss.worst_image}"
     ]
+    if loss.unfinished:
+        lines.append(f"    {loss.unfinished} texts were cut off by --max-new-tokens, in fp32, too; more may be wanted")
     if loss.answers:
         lines.append(f"    {loss.right} of {loss.answers} answers right (fp32: {loss.right_fp32})")
     if loss.cider is not None:

@@ -79,7 +79,7 @@ class RandomBatches(IterableDataset[RawBatch]):
 
     def __init__(self, size: int, seed: int, steps_done: int = 0) -> None:
         self._size = size
-        self._entropy = (seed, steps_done)
+        self._entropy = (seed, steps_done) if steps_done else seed
 
     def __iter__(self) -> Iterator[RawBatch]:
         cv2.setNumThreads(1)  # this process has one core's worth of work and no more

@@ -144,6 +144,7 @@ def test_batches_repeat_with_the_seed() -> None:
         assert one.keys() == two.keys()
         assert all(np.array_equal(one[name], two[name]) for name in one)
     assert not np.array_equal(first[0]["pixels"], first[1]["pixels"])
+    assert np.array_equal(first[0]["captions"], np.stack([sample["captions"] for sample in samples(3, seed=7)]))
 
 
 def test_batch_puts_the_questions_of_a_picture_side_by_side() -> None:

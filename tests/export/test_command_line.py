@@ -58,6 +58,16 @@ def test_only_fp32_graphs_lose_nothing(small_bundle: Callable[..., Path]) -> Non
     assert quality_lines(with_decoder(int8, "int4").manifest)[0].startswith("quality of int8, decoder int4 beside fp32")
 
 
+def test_texts_that_were_cut_off_are_told(small_bundle: Callable[..., Path]) -> None:
+    """A limit that is too low cuts FP32 and INT8 alike, so no other figure shows it."""
+    manifest = open_bundle(small_bundle("vqa", "int8")).manifest
+    for cut, told in ((0, False), (2, True)):
+        loss = manifest.quality.loss["caption"].model_copy(update={"unfinished": cut})
+        quality = manifest.quality.model_copy(update={"loss": {"caption": loss}})
+        lines = quality_lines(manifest.model_copy(update={"quality": quality}))
+        assert any("2 texts were cut off by --max-new-tokens" in line for line in lines) == told
+
+
 def test_unmeasured_bundle_is_told_with_the_way_to_measure_it(
     small_checkpoint: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,12 +23,15 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @contextmanager
-def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A Python process in a group of its own, as a terminal would start it."""
+def running(*arguments: object, path: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    """A Python process in a group of its own, as a terminal would start it; `path`: to find further modules in."""
     # Where the tests run in the background Ctrl-C is ignored, and a child would inherit that.
     command = ["env", "--default-signal=INT", sys.executable, *map(str, arguments)]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
     try:
         yield process
     finally:
@@ -117,6 +120,15 @@ sys.exit(export.main(["command"]))
 PRESS = "signal.raise_signal(signal.SIGINT)"
 
 
+def ended(folder: Path, *body: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command with this body; run by `python -m` as the export is."""
+    script = COMMAND.format(body="\n".join(f"    {line}" for line in body))
+    (folder / "exported.py").write_text(script, encoding="utf-8")
+    with running("-m", "exported", path=folder) as process:
+        shown, errors = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, shown, errors
+
+
 @pytest.mark.parametrize(
     ("body", "output"),
     [
@@ -130,16 +142,12 @@ PRESS = "signal.raise_signal(signal.SIGINT)"
     ],
     ids=["in exec", "in a destructor", "thrown away", "twice", "translated", "SIGTERM"],
 )
-def test_interruption_comes_through_wherever_it_hits(body: Sequence[str], output: str) -> None:
+def test_interruption_comes_through_wherever_it_hits(body: Sequence[str], output: str, tmp_path: Path) -> None:
     """Not lost, not taken for another error, no second one in the clean-up, and always the same exit code."""
-    script = COMMAND.format(body="\n".join(f"    {line}" for line in body))
-    with running("-c", script) as process:
-        shown, errors = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, shown) == (130, output), errors
-    assert errors == "command: interrupted.\n"
+    assert ended(tmp_path, *body) == (130, output, "command: interrupted.\n")
 
 
-CONVERSION = [
+CONVERSION = (
     "import openvino, torch",
     "from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder as Decoder",
     "real = Decoder.get_op_type",
@@ -151,32 +159,30 @@ CONVERSION = [
     "assert Decoder.get_op_type is real",
     "print('converted')",
     "time.sleep(60)",
-]
+)
 
 
-def test_ctrl_c_below_the_converter_waits_for_its_end() -> None:
+def test_ctrl_c_below_the_converter_waits_for_its_end(tmp_path: Path) -> None:
     """C++ calls Python back there, and an exception would come back as another one or end the process."""
-    script = COMMAND.format(body="\n".join(f"    {line}" for line in CONVERSION))
-    with running("-c", script) as process:
-        shown, errors = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, shown) == (130, "converted\n"), errors
+    code, shown, errors = ended(tmp_path, *CONVERSION)
+    assert (code, shown) == (130, "converted\n"), errors
 
 
-def test_other_errors_stay_what_they_are() -> None:
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     """Without an interruption a defect is a traceback with its own words."""
-    with running("-c", COMMAND.format(body="    raise ValueError('a defect')")) as process:
-        _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1
+    code, _, errors = ended(tmp_path, "raise ValueError('a defect')")
+    assert code == 1
     assert errors.splitlines()[-1] == "ValueError: a defect"
 
 
-REPORTS = """    import nncf.telemetry as nncf, openvino.tools.ovc.telemetry_utils as ovc
-    print(ovc.tm.__name__, type(nncf.telemetry).__name__)
-    return 0"""
+REPORTS = (
+    "import nncf.telemetry as nncf, openvino.tools.ovc.telemetry_utils as ovc",
+    "print(ovc.tm.__name__, type(nncf.telemetry).__name__)",
+    "return 0",
+)
 
 
-def test_nobody_is_told_of_an_export() -> None:
+def test_nobody_is_told_of_an_export(tmp_path: Path) -> None:
     """OpenVINO's and NNCF's reports of usage are off, though their package is installed: each has its stand-in."""
-    with running("-c", COMMAND.format(body=REPORTS)) as process:
-        shown, errors = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, shown) == (0, "openvino.tools.ovc.telemetry_stub MagicMock\n"), errors
+    code, shown, errors = ended(tmp_path, *REPORTS)
+    assert (code, shown) == (0, "openvino.tools.ovc.telemetry_stub MagicMock\n"), errors

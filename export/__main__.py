@@ -25,8 +25,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run an export, or one of `COMMANDS`; returns the exit code, 130 after Ctrl-C or SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "export"
-    # As if it were not installed: OpenVINO and NNCF would tell their makers of each export, from a hundred processes.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     status = EXIT_INTERRUPTED
     with Interruption() as interruption:
         try:

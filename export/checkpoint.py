@@ -16,6 +16,7 @@ from transformers.utils import logging
 from edge_app.model.manifest import Resampling
 from export.errors import ExportError
 from export.families import blip
+from export.revision import source_of
 
 _RESAMPLING: dict[int, Resampling] = {
     0: "nearest",
@@ -105,8 +106,7 @@ def load(source: str) -> Checkpoint:
             "add tokenizer.json or vocab.txt."
         )
     model.eval()
-    name = folder.resolve().name if folder.exists() else source
-    revision = getattr(model.config, "_commit_hash", None)
+    name, revision = source_of(source)
     return Checkpoint(name, model_class, model, tokenizer, processor, revision, _licence(folder))
 
 

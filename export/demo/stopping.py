@@ -11,19 +11,27 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from export.interruption import Interruption
+
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def stoppable(name: str, main: Callable[[], int]) -> int:
     """The exit code of `main`, which may raise KeyboardInterrupt with words about what is left."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary folders go, as with Ctrl-C
-    try:
-        return main()
-    except KeyboardInterrupt as interrupt:
-        left = str(interrupt)
+    status, left = EXIT_INTERRUPTED, ""
+    with Interruption() as interruption:
+        try:
+            status = main()
+        except KeyboardInterrupt as interrupt:
+            left = str(interrupt)
+        except Exception:
+            if not interruption.asked:  # else it is what a library made of the interruption
+                raise
     # Not said where it is caught: the error keeps the progress bars, and these end their line when it has gone.
-    print(f"{name}: interrupted{left and '; '}{left}.", file=sys.stderr)
-    return EXIT_INTERRUPTED
+    if status and interruption.asked:
+        print(f"{name}: interrupted{left and '; '}{left}.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return status
 
 
 @contextmanager

@@ -63,9 +63,9 @@ def train(
                 _save(full, optimiser, out, words, steps)
                 saved_s, kept = time.monotonic(), steps
         _save(full, optimiser, out, words, steps)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         left = "no checkpoint has been written yet" if kept is None else f"the checkpoint in {out} is of step {kept}"
-        raise KeyboardInterrupt(left) from None
+        raise type(interrupt)(left) from None
 
 
 def _report(step: int, minutes: float, losses: Tensor, right: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -25,8 +26,7 @@ def test_a_signal_before_the_service_runs_ends_in_order(tmp_path: Path, number: 
     try:
         writers: list[int] = []
         wait_until(lambda: _opened_for_writing(config, writers), "the program to read its configuration")
-        run.send_signal(number)
-        _, errors = run.communicate(timeout=PATIENCE_S)
+        errors = _signalled(run, number)
     finally:
         run.kill()
         run.wait()
@@ -38,6 +38,19 @@ def test_the_handler_is_in_place_before_the_slow_imports() -> None:
     """What takes time to import is imported with the handler in place."""
     script = "import sys, edge_app.commands.run; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+
+
+def _signalled(run: subprocess.Popen[str], number: int) -> str:
+    """Send the signal until the program has ended; what it said on stderr.
+
+    One that comes just before Python begins to wait for the pipe is only handled when the pipe says something, which
+    it never does.
+    """
+    for _ in range(PATIENCE_S):
+        run.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return run.communicate(timeout=1)[1]
+    raise AssertionError(f"the program does not end by signal {number}")
 
 
 def _opened_for_writing(pipe: Path, writers: list[int]) -> bool:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from export.interruption import Interruption
+from export.stopping import stoppable
 
 # First argument -> the module whose `main(argv)` takes the rest; anything else is a checkpoint to export.
 COMMANDS = {
@@ -18,27 +18,13 @@ COMMANDS = {
     "sweep": "export.sweep",
 }
 EXPORT = "export.command_line"
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run an export, or one of `COMMANDS`; returns the exit code, 130 after Ctrl-C or SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "export"
-    status = EXIT_INTERRUPTED
-    with Interruption() as interruption:
-        try:
-            status = import_module(COMMANDS.get(name, EXPORT)).main(arguments)
-        except KeyboardInterrupt:
-            pass
-        except Exception:
-            if not interruption.asked:  # else it is what a library made of the interruption
-                raise
-    # Not said where it is caught: the error keeps the progress bars, and these end their line when it has gone.
-    if status and interruption.asked:
-        print(f"{name}: interrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return status
+    return stoppable(name, lambda: import_module(COMMANDS.get(name, EXPORT)).main(arguments))
 
 
 if __name__ == "__main__":

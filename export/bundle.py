@@ -15,7 +15,7 @@ from edge_app.model.bundle import MANIFEST_NAME, sha256_of
 from edge_app.model.device import core
 from edge_app.model.manifest import File, Manifest, Role, RoleFiles, StagePrecision
 from export.errors import ExportError
-from export.exchange import exchange
+from export.exchange import put_in_place
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
         yield work
         work.chmod(0o755)  # mkdtemp made it private; the board's service user must read it
         _sync(*work.iterdir(), work)
-        _put_in_place(work, out)
+        put_in_place(work, out)
         _sync(out.parent)
     except OSError as error:
         raise ExportError(
@@ -102,26 +102,6 @@ def check_target(out: Path, *, force: bool) -> None:
         raise ExportError(f"{out} has other things in it than a bundle; choose another folder.")
     if not force:
         raise ExportError(f"{out} already holds a bundle; choose another folder, or replace it with --force.")
-
-
-def _put_in_place(work: Path, out: Path) -> None:
-    """Rename `work` to `out`; what was at `out` is at `work` afterwards."""
-    if not out.exists():
-        work.rename(out)
-    elif not exchange(work, out):
-        _replace(work, out)
-
-
-def _replace(work: Path, out: Path) -> None:
-    """The way in two steps, for file systems without an exchange: the old bundle comes back if the second fails."""
-    old = work.with_name(f"{work.name}-old")
-    out.rename(old)
-    try:
-        work.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
-    _remove(old)
 
 
 def _sync(*paths: Path) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +25,7 @@ from edge_app.model.manifest import Task
 from edge_app.model.measure import rss_bytes, time_round
 from edge_app.model.vlm import Text, VisionLanguageModel
 from export.errors import ExportError
+from export.held_signals import signals_held
 
 Picture = NDArray[np.uint8]  # [H, W, 3] BGR
 END_WAIT_S = 5.0  # for a process that was asked to end
@@ -56,7 +58,8 @@ class BundleProcess:
         self._link, theirs = context.Pipe()
         # daemon: should the parent fail in between, its end ends the process too.
         self._process = context.Process(target=_serve, args=(theirs, folder, device, threads), daemon=True)
-        with _ctrl_c_for_this_process_alone():
+        resource_tracker.ensure_running()  # or `start` would, which unblocks the signals that are held
+        with signals_held():
             self._process.start()
         try:
             theirs.close()
@@ -146,23 +149,10 @@ def _said(text: Text) -> Said:
     return Said(text.text, text.token_ids[len(text.token_ids) - text.tokens :])
 
 
-@contextmanager
-def _ctrl_c_for_this_process_alone() -> Iterator[None]:
-    """What is started meanwhile ignores SIGINT from its first instruction on; one that comes meanwhile is not lost.
-
-    A terminal sends Ctrl-C to the children too. They end when this process closes their links.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it waits for the handler to be back
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
 def _serve(link: Connection, folder: Path, device: str, threads: int) -> None:
     """Load the bundle, then answer requests until the parent closes the link."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then closes the link
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # all were held while this process was started
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # it has closed it
         try:
             started = time.perf_counter()

@@ -14,8 +14,8 @@ from pathlib import Path
 from export.__main__ import main as export
 from export.demo.scenes import draw_scenes
 from export.demo.seeds import CALIBRATION_SEED, QUALITY_SEED
-from export.demo.stopping import stoppable
 from export.errors import ExportError
+from export.stopping import stoppable
 
 CALIBRATION_SCENES = 128
 QUALITY_SCENES = 100

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 import cv2
@@ -22,8 +23,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, build_tokenizer, word_ids
-from export.demo.stopping import signals_held
 from export.demo.targets import IGNORE, MENTIONS, mention_targets, patch_targets
+from export.held_signals import signals_held
 
 QUESTIONS_PER_SCENE = 8
 # Share of each kind. The slow ones get more: with equal shares colours were at 0.98 while yes or no stood at chance.
@@ -91,8 +92,13 @@ class RandomBatches(IterableDataset[RawBatch]):
 
 
 def batches(source: IterableDataset[RawBatch]) -> Generator[Batch, None, None]:
-    """The batches of `source`, made in a worker process that ends when the generator is closed."""
-    loader = DataLoader(source, batch_size=None, num_workers=1, prefetch_factor=6)
+    """The batches of `source`, made in a worker process that ends when the generator is closed.
+
+    The worker is a new process, not a fork: OpenCV's thread pool does not survive one, and the worker would wait for
+    the threads of its parent for ever where that has used OpenCV before.
+    """
+    loader = DataLoader(source, batch_size=None, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn")
+    resource_tracker.ensure_running()  # or the start would, which unblocks the signals that are held
     with signals_held():
         drawn = iter(loader)
     for raw in drawn:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from export.arguments import minutes, whole
 from export.demo.schedule import Schedule
-from export.demo.stopping import stoppable
 from export.errors import ExportError
+from export.stopping import stoppable
 
 
 def main(argv: list[str] | None = None) -> int:

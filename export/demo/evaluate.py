@@ -25,8 +25,8 @@ from edge_app.errors import EdgeAppError
 from export.arguments import whole
 from export.demo.seeds import FIRST_EVALUATION_SEED
 from export.demo.sight import Eyes, Sight, open_eyes
-from export.demo.stopping import stoppable
 from export.errors import ExportError
+from export.stopping import stoppable
 
 FRAME_PX = 240  # the scene as a camera would hand it over; the model's own preprocessing reduces it
 WITHHELD_SHARE = 0.25  # of `scenes`, drawn in addition for each of the two things withheld from training

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from export.exchange import exchange
+from export.exchange import put_in_place
 
 
 @contextmanager
@@ -23,22 +23,6 @@ def written_whole(out: Path) -> Iterator[Path]:
     new.mkdir(parents=True)
     try:
         yield new
-        if not out.exists():
-            new.rename(out)
-        elif not exchange(new, out):
-            _replace(new, out)
+        put_in_place(new, out)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-
-
-def _replace(new: Path, out: Path) -> None:
-    """The way in two steps, for file systems without an exchange: what was at `out` comes back if the second fails."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    out.rename(old)
-    try:
-        new.rename(out)
-    except BaseException:
-        old.rename(out)
-        raise
-    shutil.rmtree(old)

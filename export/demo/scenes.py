@@ -18,8 +18,8 @@ from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.arguments import whole
 from export.demo.folders import written_whole
-from export.demo.stopping import stoppable
 from export.errors import ExportError
+from export.stopping import stoppable
 
 PICTURE_PX = 480  # as the demo camera shows them
 

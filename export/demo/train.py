@@ -22,8 +22,8 @@ from pathlib import Path
 from export.arguments import minutes, share, whole
 from export.demo.schedule import COOL_DOWN_SHARE, PATCH_PHASE_SHARE, Schedule
 from export.demo.seeds import TRAINING_SEEDS
-from export.demo.stopping import stoppable
 from export.errors import ExportError
+from export.stopping import stoppable
 
 
 def main(argv: list[str] | None = None) -> int:

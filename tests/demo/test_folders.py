@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from export.demo import folders
 from export.demo.folders import written_whole
 
 
@@ -26,7 +25,7 @@ def test_new_folder_takes_the_place_of_the_old_one(
 ) -> None:
     """All of the new one, nothing of the old one, nothing beside it; also where names cannot be exchanged."""
     if not exchanges:
-        monkeypatch.setattr(folders, "exchange", lambda *_: False)
+        monkeypatch.setattr("export.exchange.exchange", lambda *_: False)
     out = tmp_path / "parent" / "out"
     write(out, "a", "b")
     write(out, "c")
@@ -60,7 +59,7 @@ def test_failing_second_rename_brings_the_old_folder_back(tmp_path: Path, monkey
     """Where names cannot be exchanged: the way in two steps is undone when it breaks off between them."""
     out = tmp_path / "out"
     write(out, "a")
-    monkeypatch.setattr(folders, "exchange", lambda *_: False)
+    monkeypatch.setattr("export.exchange.exchange", lambda *_: False)
     with pytest.raises(OSError, match=r"\.out\.new"), written_whole(out) as folder:
         folder.rmdir()  # so that it cannot be renamed
     assert content(tmp_path) == ["out"]

@@ -15,7 +15,8 @@ import pytest
 
 import edge_app.demo
 from export.demo import data
-from export.demo.stopping import EXIT_INTERRUPTED, signals_held
+from export.held_signals import signals_held
+from export.stopping import EXIT_INTERRUPTED
 from tests.broker import wait_until
 
 BUNDLE = Path(edge_app.demo.__file__).parent / "bundle"
@@ -41,10 +42,11 @@ def said(log: Path) -> str:
     return log.read_text(encoding="utf-8")
 
 
-def children(pid: int) -> list[Path]:
-    """The processes that `pid` has started, as folders of /proc."""
+def workers(pid: int) -> list[Path]:
+    """The worker processes that `pid` has started (not Python's own resource tracker), as folders of /proc."""
     pids = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [Path("/proc", child) for child in pids]
+    children = [Path("/proc", child) for child in pids]
+    return [child for child in children if "spawn_main" in (child / "cmdline").read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -79,8 +81,7 @@ def test_interrupted_training_tells_what_is_left(module: str, number: signal.Sig
     log, out = tmp_path / "log", tmp_path / "out"
     with running(module, out, "--minutes", 30, "--threads", 1, log=log) as process:
         wait_until(lambda: "training begins" in said(log), "the trainer", START_S)
-        wait_until(lambda: children(process.pid) != [], "the worker", START_S)
-        worker, *_ = children(process.pid)
+        (worker,) = wait_until(lambda: workers(process.pid), "the worker", START_S)
         os.killpg(process.pid, number)
         assert process.wait(END_S) == EXIT_INTERRUPTED
     assert said(log).splitlines()[-1] == f"{module}: interrupted; no checkpoint has been written yet."
@@ -102,10 +103,10 @@ def test_held_signal_comes_after_the_block() -> None:
 
 def test_worker_goes_on_drawing_until_the_trainer_ends_it() -> None:
     """Neither signal, which a terminal sends to it as well, takes its batches from the trainer; closing does."""
-    before = children(os.getpid())
+    before = workers(os.getpid())
     with closing(data.batches(data.RandomBatches(1, seed=1))) as drawn:
         next(drawn)
-        (worker,) = set(children(os.getpid())) - set(before)
+        (worker,) = set(workers(os.getpid())) - set(before)
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(int(worker.name), number)
         assert len(list(itertools.islice(drawn, 20))) == 20, "more than were drawn before"

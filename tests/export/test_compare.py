@@ -31,6 +31,7 @@ from export.compare_picture import _label, draw
 from export.compare_process import BundleProcess, Said
 from export.compare_report import Agreement, Comparison, Figures, agreement, table
 from export.errors import ExportError
+from export.held_signals import signals_held
 from tests.photos import photo_paths
 
 DEMO = Path(edge_app.demo.__file__).parent / "bundle"
@@ -271,16 +272,20 @@ def test_process_whose_parent_has_gone_ends_without_a_word(folder: Path) -> None
     """Ctrl-C closes the link while the bundle is loaded: what it took, or why it could not be, interests nobody."""
     ours, theirs = multiprocessing.Pipe()
     ours.close()
-    compare_process._serve(theirs, folder, "CPU", 1)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        compare_process._serve(theirs, folder, "CPU", 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_at_the_start_of_a_process_reaches_the_parent_alone() -> None:
-    """What starts meanwhile has SIGINT ignored from its first instruction on; the parent gets it a moment later."""
-    ignored = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    """What starts meanwhile has SIGINT blocked from its first instruction on; the parent gets it a moment later."""
+    blocked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt), compare_process._ctrl_c_for_this_process_alone():
-            child = subprocess.run([sys.executable, "-c", ignored], capture_output=True, text=True, check=True)
+        with pytest.raises(KeyboardInterrupt), signals_held():
+            child = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, check=True)
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -203,7 +203,7 @@ def test_the_new_bundle_takes_the_place_of_the_old(
 ) -> None:
     """Where the file system knows no exchange two renames do it; either way only the new bundle is left."""
     if not can_exchange:
-        monkeypatch.setattr("export.bundle.exchange", lambda *_: False)
+        monkeypatch.setattr("export.exchange.exchange", lambda *_: False)
     out = tmp_path / "out"
     out.mkdir()
     (out / "manifest.json").write_text("old", encoding="utf-8")

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from typing import Any
 
 import nncf
@@ -84,7 +85,7 @@ class Quantiser:
             quiet: keep NNCF's own progress bars off the terminal, for when many models are tried.
         """
         scope = nncf.IgnoredScope(names=sorted(ignored)) if ignored else None
-        with redirect_stdout(io.StringIO()) if quiet else nullcontext():
+        with redirect_stdout(io.StringIO() if quiet else sys.stderr):  # stdout is for what the export found
             if weights_bits == 4:
                 return nncf.compress_weights(
                     self._models[role].clone(),

@@ -135,13 +135,20 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("threads", "words"), [("-3", "-3 is out of range; give at least 0"), ("two", "'two' is not a whole number")]
+    ("command", "words"),
+    [
+        ("bench --bundle b --threads -3", "-3 is out of range; give at least 0"),
+        ("bench --bundle b --threads two", "'two' is not a whole number"),
+        ("demo --seconds nan", "nan is out of range; give more than 0 seconds"),
+        ("demo --seconds abc", "'abc' is not a number of seconds"),
+    ],
 )
-def test_wrong_number_is_told_in_words(threads: str, words: str) -> None:
+def test_wrong_number_is_told_in_words(command: str, words: str) -> None:
     """The value and its limits, not the name of a function."""
-    run = edge_app("bench", "--bundle", "b", "--threads", threads)
+    verb, *_, option, _ = command.split()
+    run = edge_app(*command.split())
     assert run.returncode == 2
-    assert run.stderr.splitlines()[-1] == f"edge-app bench: error: argument --threads: {words}"
+    assert run.stderr.splitlines()[-1] == f"edge-app {verb}: error: argument {option}: {words}"
 
 
 def test_decoding_options_out_of_range_are_refused(bundle: Path) -> None:

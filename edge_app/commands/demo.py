@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_app.commands.arguments import seconds
 from edge_app.demo import language, questions
 from edge_app.demo.broker import Broker, running_broker
 from edge_app.demo.client import DemoClient
@@ -40,7 +41,7 @@ QUESTION_KINDS = ("presence", "colour", "count", "side", "what", "shape", "betwe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `edge-app demo`."""
     parser.add_argument(
-        "--seconds", metavar="N", type=float, default=SECONDS, help=f"from the first caption on; default: {SECONDS:g}"
+        "--seconds", metavar="N", type=seconds, default=SECONDS, help=f"from the first caption on; default: {SECONDS:g}"
     )
     parser.add_argument("--output", metavar="DIR", type=Path, help="for picture, log and configuration; default: new")
     parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout, and nothing else")
@@ -86,7 +87,7 @@ class Watch:
         self._kinds = itertools.cycle(QUESTION_KINDS)
         self._rng = np.random.default_rng(0)
 
-    def events(self, client: DemoClient, service: Service, seconds: float) -> Iterator[dict[str, Any]]:
+    def events(self, client: DemoClient, service: Service, length_s: float) -> Iterator[dict[str, Any]]:
         """What is to be told, as it happens: captions, questions, answers."""
         end_s = time.monotonic() + START_S
         next_question_s = 0.0
@@ -97,7 +98,7 @@ class Watch:
             now_s = time.monotonic()
             if result is not None and result["type"] == "caption":
                 if not self.captions:
-                    end_s, next_question_s = now_s + seconds, now_s + 1
+                    end_s, next_question_s = now_s + length_s, now_s + 1
                 self.captions.append(result)
                 self._judge(result)
                 yield {"event": "caption", **result}

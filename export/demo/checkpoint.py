@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
-from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessor
+from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from edge_app.demo import questions
 from export.demo.folders import written_whole
@@ -109,7 +110,7 @@ def write_checkpoint(model: BlipForQuestionAnswering, folder: Path, words: Seque
     """The files of `save_checkpoint`, one by one into `folder`."""
     model.save_pretrained(folder)
     _save_tokenizer(folder, words)
-    BlipImageProcessor(
+    BlipImageProcessorPil(
         size={"height": IMAGE_PX, "width": IMAGE_PX}, image_mean=CLIP_MEAN, image_std=CLIP_STD, resample=3
     ).save_pretrained(folder)
 

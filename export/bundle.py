@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import openvino as ov
@@ -16,6 +15,7 @@ from edge_app.model.device import core
 from edge_app.model.manifest import File, Manifest, Role, RoleFiles, StagePrecision
 from export.errors import ExportError
 from export.exchange import put_in_place
+from export.work_folder import work_folder
 
 
 @contextmanager
@@ -26,26 +26,25 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
         ExportError: `out` is in the way, or the disk is full or not writable.
     """
     check_target(out, force=force)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise ExportError(
-            f"Nothing can be written at {out.parent} ({error.strerror}); choose another place."
-        ) from error
-    try:
-        yield work
-        work.chmod(0o755)  # mkdtemp made it private; the board's service user must read it
-        _sync(*work.iterdir(), work)
-        put_in_place(work, out)
-        _sync(out.parent)
-    except OSError as error:
-        raise ExportError(
-            f"The bundle cannot be written at {out.parent} ({error.strerror or error}); "
-            "free some space or choose another place."
-        ) from error
-    finally:
-        _remove(work)
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            work = stack.enter_context(work_folder(out))
+        except OSError as error:
+            raise ExportError(
+                f"Nothing can be written at {out.parent} ({error.strerror}); choose another place."
+            ) from error
+        try:
+            yield work
+            work.chmod(0o755)  # it was made private; the board's service user must read it
+            _sync(*work.iterdir(), work)
+            put_in_place(work, out)
+            _sync(out.parent)
+        except OSError as error:
+            raise ExportError(
+                f"The bundle cannot be written at {out.parent} ({error.strerror or error}); "
+                "free some space or choose another place."
+            ) from error
 
 
 def check_space(folder: Path, needed_bytes: int) -> None:
@@ -90,6 +89,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def check_target(out: Path, *, force: bool) -> None:
     """Raise ExportError when something other than an empty folder is at `out`; with `force` a bundle may be there."""
     try:
+        if out.is_symlink() and not out.exists():
+            raise ExportError(f"{out} is a link to {out.readlink()}, where nothing is; choose another name.")
         if not out.exists():
             return
         if not out.is_dir():
@@ -112,11 +113,3 @@ def _sync(*paths: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    """Remove the folder `path`, or the link to one, if it is there."""
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from edge_app.errors import BadRequestError
 from export.errors import ExportError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-QUESTIONS_NAME = "questions.txt"
+QUESTION_LINES_NAME = "questions.txt"
 HELD_OUT_EVERY = 5  # every fifth picture of the folder is never calibrated with
 
 # Used when the folder has no questions.txt: the kinds of question people ask a camera.
@@ -51,16 +52,12 @@ class Calibration:
     held_out: tuple[Path, ...] = ()
 
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
-        """The pictures in the order of `paths`; a file that is no picture is left out."""
-        for path in self.paths:
-            try:
-                yield load_image(path)
-            except BadRequestError:
-                continue
+        """The pictures in the order of `paths`."""
+        return map(load_image, self.paths)
 
 
 def read_folder(folder: Path, *, limit: int, hold_out: bool = False) -> Calibration:
-    """Up to `limit` pictures spread evenly over the sorted folder, and its questions.
+    """Up to `limit` pictures spread evenly over the sorted folder, and its questions; see `readable`.
 
     With `hold_out` every fifth picture is set aside first, so that it is never calibrated with.
 
@@ -70,14 +67,26 @@ def read_folder(folder: Path, *, limit: int, hold_out: bool = False) -> Calibrat
     candidates = picture_paths(folder, "calibration")
     aside = candidates[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] if hold_out else []
     remaining = [path for path in candidates if path not in set(aside)]
-    chosen = tuple(spread(remaining, limit))
-    calibration = Calibration(folder, chosen, read_questions(folder), tuple(aside))
-    if next(calibration.pictures(), None) is None:
+    chosen = readable(spread(remaining, limit))
+    if not chosen:
         raise ExportError(
             f"The calibration folder {folder} has no readable picture ({len(candidates)} files looked like one); "
-            "INT8 needs some: a few dozen frames of the board's own camera are best."
+            "give one with some: a few dozen frames of the board's own camera are best."
         )
-    return calibration
+    return Calibration(folder, tuple(chosen), read_questions(folder), tuple(aside))
+
+
+def readable(paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` that are pictures; the others are told on stderr, so that nobody believes they counted."""
+    pictures = []
+    for path in paths:
+        try:
+            load_image(path)
+        except BadRequestError as error:
+            print(f"left out: {error}", file=sys.stderr)
+        else:
+            pictures.append(path)
+    return pictures
 
 
 def picture_paths(folder: Path, purpose: str) -> list[Path]:
@@ -89,7 +98,7 @@ def picture_paths(folder: Path, purpose: str) -> list[Path]:
 
 def read_questions(folder: Path) -> tuple[str, ...]:
     """The lines of `questions.txt`, else the built-in questions; raises ExportError when it cannot be read."""
-    path = folder / QUESTIONS_NAME
+    path = folder / QUESTION_LINES_NAME
     if not path.is_file():
         return DEFAULT_QUESTIONS
     try:

@@ -81,7 +81,7 @@ def _quality_arguments(group: argparse._ArgumentGroup) -> None:
         ("max-picture-loss", positive(1), "the same, as a share of what a blank picture costs"),
         ("min-sure-agreement", share, "share of the tokens FP32 was sure of that must be the same"),
         ("min-identical", share, "share of the texts that must be identical"),
-        ("max-lost-answers", share, "share of the right answers of questions.json that may be lost"),
+        ("max-lost-answers", share, "answers right in FP32 alone, as a share of all that are known"),
     ):
         default = getattr(defaults, name.replace("-", "_"))
         group.add_argument(

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from export.calibration import Calibration, picture_paths, read_questions, spread
+from export.calibration import Calibration, picture_paths, read_questions, readable, spread
 from export.errors import ExportError
 from export.scores import words
 
@@ -60,7 +60,7 @@ class Examples:
         return len(self.items)
 
     def beside(self, calibration: Calibration) -> Examples:
-        """The same, called by what it is if it has pictures that `calibration` uses."""
+        """These pictures; their origin is "calibration" if `calibration` uses one of them, too."""
         used = {path.resolve() for path in calibration.paths}
         shared = any(example.path.resolve() in used for example in self.items)
         return Examples("calibration", self.items) if shared else self
@@ -101,10 +101,16 @@ def _examples(origin: Origin, folder: Path, paths: Sequence[Path], questions: Se
                 f"({len(unknown)} such names); name pictures by their path inside it."
             )
     items = []
-    for index, path in enumerate(spread(paths, limit)):
+    chosen = spread(paths, limit)
+    for index, path in enumerate(readable(chosen)):
         name = path.relative_to(folder).as_posix()
         default = (Question(question=questions[index % len(questions)]),)
         items.append(Example(path, name, asked.get(name) or default, captions.get(name, ())))
+    if not items:
+        raise ExportError(
+            f"None of the {len(chosen)} pictures to judge by can be read ({chosen[0]} is the first); "
+            "give a folder with some by --quality."
+        )
     return Examples(origin, tuple(items))
 
 

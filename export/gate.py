@@ -45,8 +45,12 @@ class Verdict:
             lines.append(self.searched)
         if "int4" in precisions:
             lines.append("INT4 keeps 16 values of a weight: leave out --stage ROLE=int4, or take int8 there.")
-        if "int8" in precisions:
+        if any(files.precision == "int8" for role, files in manifest.roles.items() if role != "decoder"):
             lines.append("Calibrate with more pictures, best of what the board will see, or choose --precision fp16.")
+        elif "int8" in precisions:  # the decoder's weights, which no calibration touches
+            lines.append("Give the decoder more precision: --stage decoder=fp16.")
+        if precisions == {"fp16"}:
+            lines.append("Weights of this checkpoint are too large or too small for 16 bits: choose --precision fp32.")
         lines.append("If this loss is fine for you, --accept-quality writes the bundle, and its manifest says so.")
         raise ExportError("\n".join(lines))
 

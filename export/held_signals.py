@@ -21,7 +21,7 @@ def signals_held() -> Iterator[None]:
     # SIGALRM: what `export.interruption` raises by when the first exception was lost.
     before = {
         number: signal.signal(number, lambda number, _: taken.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     }
     signal.pthread_sigmask(signal.SIG_BLOCK, before)  # of this thread, the only one that a forked process has
     try:

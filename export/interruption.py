@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the midst of libraries that do not expect them.
+"""Ctrl-C, SIGTERM and SIGHUP in the midst of libraries that do not expect them.
 
 A signal handler that raises does so wherever the program happens to be, and three places are bad for it:
 
@@ -25,7 +25,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """Within it Ctrl-C and SIGTERM raise `Interrupted` where that ends in order, and again until it comes through.
+    """Within it Ctrl-C, SIGTERM and SIGHUP raise `Interrupted` where that ends in order, until it comes through.
+
+    SIGHUP comes when a terminal is closed or an SSH connection breaks.
 
     Attributes:
         asked: whether one of them has come.
@@ -36,9 +38,10 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._ask)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
-            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._ask)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            # A shell's background job ignores SIGINT, and what nohup starts ignores SIGHUP.
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:

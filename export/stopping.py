@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end every command of the export alike: one line, no traceback, exit code 130.
+"""Ctrl-C, SIGTERM and SIGHUP end every command of the export alike: one line, no traceback, exit code 130.
 
 Commands import torch inside their `main`, so that a person who changes his mind in the first seconds is obeyed, too.
 """

@@ -57,7 +57,7 @@ def _loss_lines(task: Task, loss: Loss) -> list[str]:
         f"worst {loss.worst_kl:.3g} in {loss.worst_image}"
     ]
     if loss.unfinished:
-        lines.append(f"    {loss.unfinished} texts were cut off by --max-new-tokens, in fp32, too; more may be wanted")
+        lines.append(f"    {loss.unfinished} texts of fp32 were cut off by --max-new-tokens; more may be wanted")
     if loss.answers:
         lines.append(f"    {loss.right} of {loss.answers} answers right (fp32: {loss.right_fp32})")
     if loss.cider is not None:

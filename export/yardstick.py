@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.camera.files import load_image
-from edge_app.errors import BadRequestError
 from edge_app.model.image import to_pixels
 from edge_app.model.manifest import Task
 from edge_app.model.vlm import VisionLanguageModel
@@ -35,16 +34,13 @@ class Yardstick:
 
         Args:
             fp32: the reference.
-            examples: a few pictures; files that are none are left out.
+            examples: a few pictures.
             allowed: task -> the largest mean KL it may have, in nats a token.
         """
         self._allowed = allowed
         self._samples: list[tuple[NDArray[np.float32], list[_Reference]]] = []
         for example in examples:
-            try:
-                pixels = to_pixels(load_image(example.path), fp32.manifest.image)
-            except BadRequestError:
-                continue
+            pixels = to_pixels(load_image(example.path), fp32.manifest.image)
             encoding = fp32.encode_pixels(pixels)
             references = []
             for task, question in texts_of(fp32.manifest.tasks, example):

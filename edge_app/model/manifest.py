@@ -148,7 +148,7 @@ class Loss(_Part):
     mean_kl: float = Field(description="mean KL(FP32 || this) of the next token, nats, both fed FP32's tokens")
     picture_kl: float = Field(description="mean KL(FP32 || FP32 shown a blank picture): what the pictures are worth")
     sure_tokens: int = Field(ge=0, description="tokens of which FP32 was sure: probability above one half")
-    sure_agreement: float = Field(ge=0, le=1, description="share of the sure tokens that are the best here too")
+    sure_same: int = Field(ge=0, description="of them, those that are the best here too")
     worst_image: str = Field(description="picture with the largest mean KL")
     worst_kl: float
     answers: int = Field(default=0, ge=0, description="questions whose right answer is known")

@@ -139,8 +139,9 @@ def ended(folder: Path, *body: str) -> tuple[int, str, str]:
         (["try:", f"    {PRESS}", "finally:", f"    {PRESS}; time.sleep(1)", "    print('cleaned')"], "cleaned\n"),
         ([f"try: {PRESS}", "except KeyboardInterrupt as error: raise ValueError('of a library') from error"], ""),
         (["signal.raise_signal(signal.SIGTERM)"], ""),
+        (["signal.raise_signal(signal.SIGHUP)"], ""),
     ],
-    ids=["in exec", "in a destructor", "thrown away", "twice", "translated", "SIGTERM"],
+    ids=["in exec", "in a destructor", "thrown away", "twice", "translated", "SIGTERM", "SIGHUP"],
 )
 def test_interruption_comes_through_wherever_it_hits(body: Sequence[str], output: str, tmp_path: Path) -> None:
     """Not lost, not taken for another error, no second one in the clean-up, and always the same exit code."""

@@ -52,10 +52,11 @@ def test_a_summary_by_hand() -> None:
     )
     loss = summarise([CASE, other])
     assert (loss.texts, loss.identical, loss.token_agreement) == (2, 1, 0.5)
-    assert (loss.sure_tokens, loss.sure_agreement) == (3, 0.6667)
+    assert (loss.sure_tokens, loss.sure_same) == (3, 2)
     assert loss.mean_kl == pytest.approx((0.01 + 0.03 + 0.2) / 3)
     assert (loss.picture_kl, loss.worst_image, loss.worst_kl) == (2.0, "hall.jpg", 0.2)
     assert (loss.answers, loss.right_fp32, loss.right, loss.lost) == (2, 2, 1, 1)
+    assert loss.unfinished == 0 and summarise([CASE, replace(other, unfinished=True)]).unfinished == 1
     assert loss.cider is None  # no picture has a reference caption
 
 
@@ -66,14 +67,14 @@ def test_each_threshold_is_told_when_it_is_missed() -> None:
     cases = [
         (loss, Thresholds(max_kl=0.01), "mean KL 0.02 nats a token where 0.01 are allowed"),
         (loss, Thresholds(max_picture_loss=0.005), "where 0.01 are allowed (a blank picture costs 2)"),
-        (loss.model_copy(update={"sure_agreement": 0.96}), Thresholds(), "96.0% of the 100 tokens FP32 was sure of"),
+        (loss.model_copy(update={"sure_same": 96}), Thresholds(), "96 of the 100 tokens FP32 was sure of"),
         (loss.model_copy(update={"identical": 44}), Thresholds(min_identical=0.9), "44 of 50 texts are identical"),
         (loss.model_copy(update={"lost": 2}), Thresholds(), "2 of the 50 answers that FP32 has right are lost"),
     ]
     for changed, thresholds, phrase in cases:
         (told,) = shortfalls("vqa", changed, thresholds)
         assert told.startswith("vqa: ") and phrase in told
-    one_off = loss.model_copy(update={"lost": 1, "sure_agreement": 0.99})
+    one_off = loss.model_copy(update={"lost": 1, "sure_same": 99})
     assert shortfalls("vqa", one_off, Thresholds(max_lost_answers=0, min_sure_agreement=1)) == []  # chance
 
 
@@ -101,6 +102,25 @@ def test_held_out_pictures_are_not_calibrated_with(tmp_path: Path) -> None:
         path.unlink()
     small = read_folder(tmp_path, limit=64, hold_out=True)
     assert small.held_out == () and held_out(small, limit=64).origin == "calibration"
+
+
+def test_file_that_is_no_picture_is_told_and_does_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sixty broken files of 64 would calibrate with four and say nothing; with none left it is an error."""
+    for number, path in enumerate(photo_paths()[:4]):
+        (tmp_path / f"{number}{path.suffix}").symlink_to(path)
+    (tmp_path / "4.jpg").write_bytes(b"no picture")
+    (tmp_path / "5.png").write_bytes(b"")
+    calibration = read_folder(tmp_path, limit=64)
+    assert [path.stem for path in calibration.paths] == ["0", "1", "2", "3"]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in told] == ["left out"] * 2 and "4.jpg" in told[0] and "5.png" in told[1]
+    aside = read_folder(tmp_path, limit=64, hold_out=True)
+    with pytest.raises(ExportError, match=r"None of the 1 pictures to judge by can be read \(.*4.jpg is the first\)"):
+        held_out(aside, limit=64)
+    for path in calibration.paths:
+        path.unlink()
+    with pytest.raises(ExportError, match=r"has no readable picture \(2 files looked like one\)"):
+        read_folder(tmp_path, limit=64)
 
 
 def test_a_folder_may_say_what_is_right(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_texts_that_were_cut_off_are_told(small_bundle: Callable[..., Path]) -> 
         loss = manifest.quality.loss["caption"].model_copy(update={"unfinished": cut})
         quality = manifest.quality.model_copy(update={"loss": {"caption": loss}})
         lines = quality_lines(manifest.model_copy(update={"quality": quality}))
-        assert any("2 texts were cut off by --max-new-tokens" in line for line in lines) == told
+        assert any("2 texts of fp32 were cut off by --max-new-tokens" in line for line in lines) == told
 
 
 def test_unmeasured_bundle_is_told_with_the_way_to_measure_it(

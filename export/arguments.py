@@ -44,14 +44,6 @@ def positive(most: float = math.inf) -> Callable[[str], float]:
     return number
 
 
-def minutes(text: str) -> float:
-    """More than none, and finite."""
-    value = _float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{value:g} is out of range; give more than 0 minutes")
-    return value
-
-
 def _float(text: str) -> float:
     try:
         return float(text)

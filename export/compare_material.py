@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,15 +12,14 @@ from numpy.typing import NDArray
 
 from edge_app.camera.files import load_image
 from edge_app.demo import drawing, world
-from edge_app.errors import BadRequestError
 from edge_app.model.manifest import ImageSpec
 from edge_app.model.measure import picture_to_time
-from export.calibration import picture_paths, read_questions, spread
+from export.calibration import picture_paths, read_questions, readable, spread
+from export.demo.seeds import COMPARISON_SEED
 from export.errors import ExportError
 
 QUESTIONS_A_PICTURE = 3
 SCENES = 8  # drawn when no folder of pictures is given
-SCENES_SEED = 40_000  # training draws from seed 1 on, evaluation from 20,000
 SCENE_PX = 480
 SCENE_QUESTIONS = (
     "what is in the picture?",
@@ -40,6 +38,11 @@ class Material:
     pictures: tuple[Callable[[], NDArray[np.uint8]], ...]  # read when they are needed: photos are large
     questions: tuple[str, ...]
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Those of the questions whose turn comes."""
+        return self.questions[: len(self.pictures) * QUESTIONS_A_PICTURE]
+
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
         """Each picture with its questions."""
         for index, picture in enumerate(self.pictures):
@@ -49,26 +52,19 @@ class Material:
 
 def drawn(spec: ImageSpec) -> Material:
     """The golden picture of bundles with this image size, and a few scenes of the demo's world."""
-    rng = np.random.default_rng(SCENES_SEED)
+    rng = np.random.default_rng(COMPARISON_SEED)
     scenes = [world.random_scene(rng, int(rng.integers(1, world.MOST_OBJECTS + 1))) for _ in range(SCENES)]
     golden = partial(picture_to_time, spec)
     return Material((golden, *(partial(drawing.draw, scene, SCENE_PX) for scene in scenes)), SCENE_QUESTIONS)
 
 
-def from_folder(folder: Path, limit: int) -> Material:
+def material_from(folder: Path, limit: int) -> Material:
     """Pictures spread over a folder, and its questions; ExportError when none can be read."""
     candidates = picture_paths(folder, "picture")
-    readable = []
-    for path in spread(candidates, limit):
-        try:
-            load_image(path)
-        except BadRequestError as error:
-            print(f"compare: left out: {error}", file=sys.stderr)
-        else:
-            readable.append(path)
-    if not readable:
+    chosen = readable(spread(candidates, limit))
+    if not chosen:
         raise ExportError(
             f"The picture folder {folder} has no readable picture ({len(candidates)} files looked like one); "
             "give a folder with JPEG or PNG files."
         )
-    return Material(tuple(partial(load_image, path) for path in readable), read_questions(folder))
+    return Material(tuple(partial(load_image, path) for path in chosen), read_questions(folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.errors import ExportError
+from export.errors import ExportError, first_line
 
 
 def source_of(checkpoint: str) -> tuple[str, str | None]:
@@ -21,9 +21,8 @@ def source_of(checkpoint: str) -> tuple[str, str | None]:
     try:
         config = hf_hub_download(checkpoint, "config.json")
     except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
         raise ExportError(
-            f"The checkpoint {checkpoint} was found neither as a folder nor on a model hub ({first_line}); "
+            f"The checkpoint {checkpoint} was found neither as a folder nor on a model hub ({first_line(error)}); "
             "check the name and the network."
         ) from error
     return checkpoint, Path(config).parent.name  # the cache keeps a file in a folder named as its commit

@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from export.__main__ import main as export
+from export.command_line import main as export
+from export.demo.lengths import MAX_NEW_TOKENS
 from export.demo.scenes import draw_scenes
 from export.demo.seeds import CALIBRATION_SEED, QUALITY_SEED
 from export.errors import ExportError
@@ -20,7 +21,6 @@ from export.stopping import stoppable
 CALIBRATION_SCENES = 128
 QUALITY_SCENES = 100
 NAME = "edge-app-demo"
-MAX_NEW_TOKENS = 40  # six objects and their relations take 34 at most
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,7 +6,6 @@ question encoder's states it answers, directly on the image states it captions.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from edge_app.demo import questions
-from export.demo.folders import written_whole
-from export.errors import ExportError
 
 DEMO_WORDS: tuple[str, ...] = tuple(questions.vocabulary())
 IMAGE_PX = 128
@@ -30,6 +27,19 @@ TEXT_LAYERS = 3
 # The order gives the ids; [PAD] must be 0. [DEC] starts every decoded text, [SEP] ends it.
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 PAD_ID, CLS_ID, SEP_ID, DEC_ID = (SPECIAL_TOKENS.index(token) for token in ("[PAD]", "[CLS]", "[SEP]", "[DEC]"))
+
+# What `write_checkpoint` leaves.
+CHECKPOINT_NAMES = frozenset(
+    {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    }
+)
 
 # OpenAI's CLIP statistics, as in every BLIP; RGB, of pixels scaled to 0..1.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -85,29 +95,8 @@ def build_model(words: Sequence[str] = DEMO_WORDS) -> BlipForQuestionAnswering:
     return BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision, projection_dim=HIDDEN))
 
 
-def check_out(out: Path) -> None:
-    """Raise ExportError unless a checkpoint can be written at `out`, which replaces an older one and nothing else."""
-    try:
-        if out.exists() and not out.is_dir():
-            raise ExportError(f"{out} is a file; choose another name for the checkpoint.")
-        if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
-            raise ExportError(f"{out} has other things in it than a checkpoint; choose another folder.")
-        parent = out.resolve().parent
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=parent):
-            pass  # training finds out now that it may write there, not when it is over
-    except OSError as error:
-        raise ExportError(f"No checkpoint can be written at {out} ({error}); choose another place.") from error
-
-
-def save_checkpoint(model: BlipForQuestionAnswering, out: Path, words: Sequence[str] = DEMO_WORDS) -> None:
-    """Write model, tokenizer and image processor to `out`, replacing it; a reader never sees half a checkpoint."""
-    with written_whole(out) as folder:
-        write_checkpoint(model, folder, words)
-
-
 def write_checkpoint(model: BlipForQuestionAnswering, folder: Path, words: Sequence[str] = DEMO_WORDS) -> None:
-    """The files of `save_checkpoint`, one by one into `folder`."""
+    """Write model, tokenizer and image processor into `folder`: the files of `CHECKPOINT_NAMES`."""
     model.save_pretrained(folder)
     _save_tokenizer(folder, words)
     BlipImageProcessorPil(

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.demo.checkpoint import CLIP_MEAN, CLIP_STD, DEC_ID, IMAGE_PX, PAD_ID, build_tokenizer, word_ids
+from export.demo.lengths import ANSWER_TOKENS, CAPTION_TOKENS, QUESTION_TOKENS
 from export.demo.targets import IGNORE, MENTIONS, mention_targets, patch_targets
 from export.held_signals import signals_held
 
@@ -45,10 +46,6 @@ COUNT_SHARES = (0.03, 0.12, 0.15, 0.18, 0.18, 0.17, 0.17)  # of scenes with 0 to
 DRAWN_PX = (128, 160, 208)  # camera frames come in many sizes; their reduction leaves traces that the model should know
 MISREAD_SHARE = 0.25  # of the decoder's colour words, see `misread`
 WITHOUT_MARK_SHARE = 0.2  # of questions without their question mark: people leave it out
-
-CAPTION_TOKENS = 36  # [DEC], six times "a red circle", up to three words between two of them, [SEP]
-QUESTION_TOKENS = 14  # [CLS], at most 11 words and the mark, [SEP]
-ANSWER_TOKENS = 5  # [DEC] a blue square [SEP]
 
 _COLOUR_IDS = np.array([word_ids()[colour] for colour in world.COLOURS])
 

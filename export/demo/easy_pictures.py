@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from edge_app.camera.files import load_image
 from export.demo.checkpoint import DEC_ID, build_tokenizer
-from export.demo.data import ANSWER_TOKENS, QUESTION_TOKENS, QUESTIONS_PER_SCENE, RawBatch, resize_rgb, token_row
+from export.demo.data import QUESTIONS_PER_SCENE, RawBatch, resize_rgb, token_row
+from export.demo.lengths import ANSWER_TOKENS, QUESTION_TOKENS
 from export.demo.sight import checkpoint_eyes
 from export.errors import ExportError
 

@@ -14,7 +14,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from export.arguments import minutes, whole
+from export.arguments import positive, whole
 from export.demo.schedule import Schedule
 from export.errors import ExportError
 from export.stopping import stoppable
@@ -23,8 +23,10 @@ from export.stopping import stoppable
 def main(argv: list[str] | None = None) -> int:
     """Train, test, print the figures as JSON; the exit code. KeyboardInterrupt passes."""
     parser = argparse.ArgumentParser(prog="python -m export.demo.easy_vqa", description="Train and test on easy-VQA.")
-    parser.add_argument("out", metavar="OUT", type=Path, help="checkpoint folder to write; an older one is replaced")
-    parser.add_argument("--minutes", type=minutes, default=20.0, help="training time (default: %(default)s)")
+    parser.add_argument(
+        "out", metavar="OUT", type=Path, help="checkpoint folder to write; what training left there is replaced"
+    )
+    parser.add_argument("--minutes", type=positive(), default=20.0, help="training time (default: %(default)s)")
     parser.add_argument(
         "--seed", type=whole(0), default=1, help="of the weights and of the batches (default: %(default)s)"
     )
@@ -33,9 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     # Imported here: they take seconds, in which --help is answered and Ctrl-C obeyed.
     import torch
 
-    from export.demo.checkpoint import check_out
     from export.demo.data import batches
     from export.demo.easy_pictures import EasyBatches, read_split, score, words_of
+    from export.demo.resume import check_out
     from export.demo.training import BATCH_SCENES, train
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 from transformers import BlipForQuestionAnswering
 
 from export.demo.checkpoint import HIDDEN, PAD_ID
-from export.demo.data import ANSWER_TOKENS, QUESTION_TOKENS, QUESTIONS_PER_SCENE, Batch
+from export.demo.data import QUESTIONS_PER_SCENE, Batch
+from export.demo.lengths import ANSWER_TOKENS, QUESTION_TOKENS
 from export.demo.targets import IGNORE, MENTIONS, TASKS
 
 MASKED = -1e4  # added to an attention score that must not count; fits BF16

@@ -1,4 +1,4 @@
-"""`python -m export.demo.scenes DIR [--count N] [--seed S]`: pictures of demo scenes, with the truth about them.
+"""`python -m export.demo.scenes DIR --seed S [--count N]`: pictures of demo scenes, with the truth about them.
 
 The folder serves an export as `--calibration` and as `--quality`: beside the pictures lie one question a picture
 (`questions.txt`), and captions and questions with their right answers (`captions.json`, `questions.json`).
@@ -18,10 +18,15 @@ from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
 from export.arguments import whole
 from export.demo.folders import written_whole
+from export.demo.seeds import FREE_SEEDS
 from export.errors import ExportError
 from export.stopping import stoppable
 
 PICTURE_PX = 480  # as the demo camera shows them
+SEED_HELP = (
+    "of the scenes, another one for each folder: a bundle is not to be judged by what it was calibrated with; "
+    f"{FREE_SEEDS[0]} to {FREE_SEEDS[-1]} draw nothing else"
+)
 
 
 def draw_scenes(folder: Path, *, count: int, seed: int) -> None:
@@ -67,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m export.demo.scenes", description=__doc__)
     parser.add_argument("folder", metavar="DIR", type=Path, help="made where it is missing; else it must be empty")
     parser.add_argument("--count", type=whole(1), default=128, help="scenes (default: %(default)s)")
-    parser.add_argument("--seed", type=whole(0), default=1, help="of the scenes (default: %(default)s)")
+    parser.add_argument("--seed", metavar="S", type=whole(0), required=True, help=SEED_HELP)
     arguments = parser.parse_args(argv)
     try:
         draw_scenes(arguments.folder, count=arguments.count, seed=arguments.seed)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.demo import questions
+from export.demo.lengths import MAX_NEW_TOKENS
 from export.errors import ExportError
 
 TASKS = frozenset({"caption", "vqa"})  # of every demo model
@@ -111,7 +112,7 @@ def checkpoint_eyes(folder: Path, threads: int = 0) -> Eyes:
         def caption(self) -> str:
             start = torch.tensor([[text_config.bos_token_id]])
             ids = model.text_decoder.generate(
-                input_ids=start, encoder_hidden_states=self._states, max_new_tokens=40, **ends
+                input_ids=start, encoder_hidden_states=self._states, max_new_tokens=MAX_NEW_TOKENS, **ends
             )
             return str(tokenizer.decode(ids[0, 1:], skip_special_tokens=True))
 
@@ -122,7 +123,7 @@ def checkpoint_eyes(folder: Path, threads: int = 0) -> Eyes:
             output = model.text_decoder.generate(
                 input_ids=torch.tensor([[text_config.bos_token_id]]),
                 encoder_hidden_states=memory,
-                max_new_tokens=10,
+                max_new_tokens=MAX_NEW_TOKENS,
                 output_scores=True,
                 return_dict_in_generate=True,
                 **ends,

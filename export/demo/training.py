@@ -27,21 +27,21 @@ log = logging.getLogger("export.demo.train")
 
 
 def train(
-    pictures: Iterable[Batch], words: Sequence[str], out: Path, schedule: Schedule, start: Path | None = None
+    pictures: Iterable[Batch], words: Sequence[str], out: Path, schedule: Schedule, start: resume.Start | None = None
 ) -> None:
     """Train a model of these words and leave the checkpoint in `out`, written anew every few minutes on the way.
 
-    `start` is a checkpoint to go on from; without it the model starts from nothing.
+    Without `start` the model starts from nothing.
 
     Raises:
-        ExportError: there is nothing in `start` to go on from, or the disk does not take the checkpoint.
+        ExportError: the weights of `start` are not those of this model, or the disk does not take the checkpoint.
         KeyboardInterrupt: on Ctrl-C; its words say which checkpoint is left.
     """
     full = Losses(build_model(words))  # FP32; holds the weights whenever they are saved
     steps, kept = 0, None  # done in all runs, and by the last checkpoint of this one
     if start is not None:
-        steps = resume.steps_done(start)
-        resume.load(full, start)
+        steps = start.steps
+        resume.load(full, start.folder)
     computing = Losses(build_model(words)).bfloat16().train()
     computing.load_state_dict(full.state_dict())
     optimiser = Optimiser(computing, [weight.detach() for weight in full.parameters()])

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from edge_app.model.bundle import open_bundle
-from export.demo import bundle, scenes
-from export.demo.checkpoint import build_model, save_checkpoint
+from export.demo import bundle, resume, scenes
+from export.demo.checkpoint import DEMO_WORDS, build_model
+from export.demo.losses import Losses
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What training would leave after no step at all."""
     torch.manual_seed(0)
     out = tmp_path_factory.mktemp("untrained") / "checkpoint"
-    save_checkpoint(build_model(), out)
+    resume.save(Losses(build_model()), out, DEMO_WORDS, steps=0)
     return out
 
 
@@ -63,6 +64,16 @@ def test_wrong_checkpoint_is_the_exports_own_sentence(
     assert bundle.main([str(tmp_path / "nowhere"), str(tmp_path / "out")]) == 1
     assert "export: The checkpoint folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoint_folder_named_like_a_command_is_a_checkpoint(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`compare` is what the export takes for one of its further commands; here only a checkpoint can stand."""
+    (tmp_path / "compare").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert bundle.main(["compare", "out"]) == 1
+    assert "export: compare is no checkpoint: it has no config.json" in capsys.readouterr().err
 
 
 def test_full_disk_under_the_scenes_is_a_sentence(

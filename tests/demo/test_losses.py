@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from edge_app.demo import world
 from export.demo.checkpoint import PAD_ID, build_model
-from export.demo.data import ANSWER_TOKENS, QUESTION_TOKENS, QUESTIONS_PER_SCENE, Batch, RandomBatches, to_batch
+from export.demo.data import QUESTIONS_PER_SCENE, Batch, RandomBatches, to_batch
+from export.demo.lengths import ANSWER_TOKENS, QUESTION_TOKENS
 from export.demo.losses import Losses
 from export.demo.targets import IGNORE, MENTIONS, TASKS
 

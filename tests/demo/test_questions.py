@@ -12,7 +12,8 @@ import pytest
 from edge_app.demo import language, questions, world
 from edge_app.demo.world import Pair, Scene
 from export.demo.checkpoint import build_tokenizer
-from export.demo.data import ANSWER_TOKENS, CAPTION_TOKENS, KIND_SHARES, QUESTION_TOKENS
+from export.demo.data import KIND_SHARES
+from export.demo.lengths import ANSWER_TOKENS, CAPTION_TOKENS, QUESTION_TOKENS
 from tests.demo.scenes import pairs_of, row_of, scene, thing
 
 THREE = row_of(*pairs_of("red circle,orange star,blue circle"))
@@ -338,7 +339,7 @@ def test_the_longest_caption_fits_its_row() -> None:
     row = [thing("red circle", 0.1 + 0.15 * index, nearness=1 - index / 6) for index in range(6)]
     text = language.caption(scene(*row))
     assert text == " in front of ".join(["a red circle"] * 6)
-    assert len(build_tokenizer().encode(text).ids) == 35 <= CAPTION_TOKENS
+    assert len(build_tokenizer().encode(text).ids) == 35 == CAPTION_TOKENS
 
 
 def test_vocabulary_has_no_word_that_nothing_says() -> None:

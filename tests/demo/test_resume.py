@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from export.demo import data, resume, train, training
-from export.demo.checkpoint import DEMO_WORDS, build_model, save_checkpoint
+from export.demo.checkpoint import CHECKPOINT_NAMES, DEMO_WORDS, build_model, write_checkpoint
 from export.demo.losses import Losses
 from export.errors import ExportError
 
@@ -42,7 +43,7 @@ def test_weights_and_steps_come_back(start: Path) -> None:
     """Every weight to the last bit, those of the heads among them."""
     other = losses(2)
     resume.load(other, start)
-    assert resume.steps_done(start) == 7
+    assert resume.read_start(start) == resume.Start(start, 7)
     for name, weight in losses(1).state_dict().items():
         assert torch.equal(weight, other.state_dict()[name]), name
 
@@ -83,17 +84,20 @@ def test_broken_off_saving_leaves_the_former_checkpoint(
 
 
 def test_wrong_start_is_a_sentence(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No folder, a checkpoint without training weights, a damaged file, other weights: exit code 1, nothing written."""
+    """No folder, a checkpoint without training weights, a damaged file, other weights, a number of steps that is none:
+    exit code 1, and nothing written."""
     public, damaged = tmp_path / "public", tmp_path / "damaged"
-    save_checkpoint(build_model(), public)
+    write_checkpoint(build_model(), public)
     damaged.mkdir()
     (damaged / resume.TRAINING_NAME).write_bytes(b"damaged")
     other = rewritten(start, tmp_path / "other", lambda weights: weights.pop("patches.bias"))
+    unclear = rewritten(start, tmp_path / "unclear", len, steps="seven")
     for folder, sentence in (
         (tmp_path / "nowhere", "there is no"),
         (public, "there is no"),
         (damaged, "cannot be read"),
         (other, "are not those of this model"),
+        (unclear, "says that it took 'seven' steps, which is no whole number"),
     ):
         assert train.main([str(tmp_path / "out"), "--start", str(folder), "--minutes", "1"]) == 1
         line = capsys.readouterr().err.splitlines()[-1]  # transformers may have said something before
@@ -102,20 +106,33 @@ def test_wrong_start_is_a_sentence(start: Path, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "out").exists()
 
 
-def test_folder_that_is_no_checkpoint_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A person's files and a file are safe from a training that replaces what is at OUT, and told before it begins."""
-    photos, file = tmp_path / "photos", tmp_path / "file"
+def test_only_what_training_left_is_replaced(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Photos, a checkpoint from elsewhere, a file beside training's own, a file: told before training begins."""
+    photos, public, noted, file = (tmp_path / name for name in ("photos", "public", "noted", "file"))
     photos.mkdir()
-    for path in (photos / "me.jpg", file):
+    write_checkpoint(build_model(), public)
+    shutil.copytree(start, noted)
+    for path in (photos / "me.jpg", noted / "notes.txt", file):
         path.touch()
+    before = sorted(tmp_path.rglob("*"))
     for out, sentence in (
-        (photos, "has other things in it than a checkpoint"),
+        (photos, "no training of the demo wrote it: it has no training.safetensors"),
+        (public, "no training of the demo wrote it: it has no training.safetensors"),
+        (noted, "training did not write all that is in it (notes.txt)"),
         (file, "is a file"),
         (file / "out", "No checkpoint can be written at"),
     ):
         assert train.main([str(out)]) == 1
         assert sentence in capsys.readouterr().err
-    assert (photos / "me.jpg").exists()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_training_left_may_be_replaced(start: Path, tmp_path: Path) -> None:
+    """All that is saved is known by its name; an empty folder and a name that is free will do as well."""
+    assert {path.name for path in start.iterdir()} == CHECKPOINT_NAMES | {resume.TRAINING_NAME}
+    (tmp_path / "empty").mkdir()
+    for out in (start, tmp_path / "empty", tmp_path / "new"):
+        resume.check_out(out)
 
 
 def test_going_on_draws_scenes_that_were_not_there(

@@ -12,7 +12,7 @@ import pytest
 from edge_app.camera.files import load_image
 from edge_app.demo import language, world
 from export.calibration import read_folder
-from export.demo import scenes
+from export.demo import scenes, seeds
 from export.examples import from_folder
 from tests.demo.scenes import twins_of
 
@@ -68,6 +68,22 @@ def test_scenes_repeat_with_the_seed(small: None, tmp_path: Path) -> None:
     assert all(one[name] != other[name] for name in one)
 
 
+def test_seed_must_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With one by default, the folder to calibrate with and the one to judge by would begin with the same scenes."""
+    with pytest.raises(SystemExit) as stopped:
+        scenes.main([str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "the following arguments are required: --seed" in capsys.readouterr().err
+
+
+def test_every_purpose_has_seeds_of_its_own() -> None:
+    """Training, calibration, quality, comparison, and what a person asks for; evaluation takes all from its first."""
+    single = [seeds.CALIBRATION_SEED, seeds.QUALITY_SEED, seeds.COMPARISON_SEED]
+    taken = [*seeds.TRAINING_SEEDS, *single, *seeds.FREE_SEEDS]
+    assert len(set(taken)) == len(taken)
+    assert max(taken) < seeds.FIRST_EVALUATION_SEED
+
+
 def test_only_a_new_or_empty_folder_is_written(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is there stays as it is: a file, or a folder with something in it; exit code 1 and a sentence."""
     full, file, empty = tmp_path / "full", tmp_path / "file", tmp_path / "empty"
@@ -76,18 +92,18 @@ def test_only_a_new_or_empty_folder_is_written(small: None, tmp_path: Path, caps
     for path in (full / "mine.txt", file):
         path.write_text("mine", encoding="utf-8")
     for path, sentence in ((full, "has something in it already; choose a new folder"), (file, "is a file; choose")):
-        assert scenes.main([str(path), "--count", "1"]) == 1
+        assert scenes.main([str(path), "--seed", "1", "--count", "1"]) == 1
         assert f"export.demo.scenes: {path} {sentence}" in capsys.readouterr().err
     assert [path.name for path in full.iterdir()] == ["mine.txt"]
     assert file.read_text(encoding="utf-8") == "mine"
-    assert scenes.main([str(empty), "--count", "1"]) == 0
+    assert scenes.main([str(empty), "--seed", "1", "--count", "1"]) == 0
     assert len(list(empty.iterdir())) == 4
 
 
 def test_place_that_cannot_be_written_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Below a file there are no folders."""
     (tmp_path / "file").touch()
-    assert scenes.main([str(tmp_path / "file" / "out"), "--count", "1"]) == 1
+    assert scenes.main([str(tmp_path / "file" / "out"), "--seed", "1", "--count", "1"]) == 1
     assert "The scenes cannot be written to" in capsys.readouterr().err
 
 
@@ -105,7 +121,7 @@ def test_interrupted_drawing_leaves_nothing(
 
     monkeypatch.setattr(cv2, "imwrite", failing)
     try:
-        assert scenes.main([str(tmp_path / "out"), "--count", "4"]) == 1
+        assert scenes.main([str(tmp_path / "out"), "--seed", "1", "--count", "4"]) == 1
     except KeyboardInterrupt:
         assert ends is KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []

@@ -54,7 +54,7 @@ def test_training_learns_its_batch_and_goes_on_where_it_ended(
     sums = trained(monkeypatch, batch, tmp_path / "first", STEPS)
     assert len(sums) == STEPS
     assert sums[-1] < 0.5 * sums[0]
-    again = trained(monkeypatch, batch, tmp_path / "second", 1, start=tmp_path / "first")
+    again = trained(monkeypatch, batch, tmp_path / "second", 1, start=resume.read_start(tmp_path / "first"))
     assert again[0] < 1.1 * sums[-1]
     sight = open_eyes(tmp_path / "first")(np.full((240, 240, 3), 128, np.uint8))
     assert isinstance(sight.caption(), str)
@@ -83,11 +83,12 @@ def test_texts_wait_for_the_patches(monkeypatch: pytest.MonkeyPatch, batch: data
 def test_steps_of_all_runs_are_counted(monkeypatch: pytest.MonkeyPatch, batch: data.Batch, tmp_path: Path) -> None:
     """Two steps, then three that go on from there: five, which the next run's scenes are drawn from."""
     trained(monkeypatch, batch, tmp_path / "out", 2)
-    assert resume.steps_done(tmp_path / "out") == 2
-    trained(monkeypatch, batch, tmp_path / "out", 3, start=tmp_path / "out")
-    assert resume.steps_done(tmp_path / "out") == 5
+    assert resume.read_start(tmp_path / "out").steps == 2
+    trained(monkeypatch, batch, tmp_path / "out", 3, start=resume.read_start(tmp_path / "out"))
+    assert resume.read_start(tmp_path / "out").steps == 5
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 @pytest.mark.parametrize(
     ("every_s", "left"), [(0.0, "the checkpoint in .*/out is of step 3"), (300.0, "no checkpoint has been written yet")]
 )
@@ -105,4 +106,4 @@ def test_interrupted_training_tells_its_last_checkpoint(
         training.train(interrupted(), DEMO_WORDS, tmp_path / "out", Schedule(60.0))
     assert (tmp_path / "out").exists() == (every_s == 0)
     if every_s == 0:
-        assert resume.steps_done(tmp_path / "out") == 3
+        assert resume.read_start(tmp_path / "out").steps == 3

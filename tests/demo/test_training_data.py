@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from transformers import AutoTokenizer, BlipForQuestionAnswering, BlipImageProce
 
 from edge_app.demo import language, questions, world
 from edge_app.demo.drawing import draw
-from export.demo import checkpoint, data
+from export.demo import checkpoint, data, lengths, resume
+from export.demo.losses import Losses
 from export.demo.targets import IGNORE, MENTIONS, SIDE, TASKS
 from tests.demo.scenes import row_of, twins_of
 
@@ -31,7 +33,7 @@ def samples(number: int, seed: int) -> list[data.RawBatch]:
 
 def test_pixels_equal_the_image_processor_of_the_checkpoint(tmp_path: Path) -> None:
     """Training resizes and normalises as transformers does with the preprocessor_config.json that is written."""
-    checkpoint.save_checkpoint(checkpoint.build_model(), tmp_path / "out")
+    checkpoint.write_checkpoint(checkpoint.build_model(), tmp_path / "out")
     frame = draw(world.random_scene(np.random.default_rng(0), 3), 240)
     ours = data.normalise(data.resize_rgb(frame)[None])
     processor = BlipImageProcessorPil.from_pretrained(tmp_path / "out")
@@ -46,7 +48,7 @@ def test_checkpoint_loads_with_the_weights_that_were_saved(tmp_path: Path) -> No
     for seed in (1, 2):
         torch.manual_seed(seed)
         model = checkpoint.build_model()
-        checkpoint.save_checkpoint(model, out)
+        resume.save(Losses(model), out, checkpoint.DEMO_WORDS, steps=seed)
     loaded = BlipForQuestionAnswering.from_pretrained(out)
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, loaded.state_dict()[name]), name
@@ -59,7 +61,7 @@ def test_tokenizer_reads_every_word_and_marks_the_unknown(words: tuple[str, ...]
     model = checkpoint.build_model(words)
     text_config: Any = model.config.text_config
     assert text_config.vocab_size == len(checkpoint.SPECIAL_TOKENS) + len(words)
-    checkpoint.save_checkpoint(model, tmp_path / "out", words)
+    checkpoint.write_checkpoint(model, tmp_path / "out", words)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     ids = tokenizer("Is it red?").input_ids if "it" in words else tokenizer("Is there red?").input_ids
     assert (ids[0], ids[-1]) == (checkpoint.CLS_ID, checkpoint.SEP_ID)
@@ -99,12 +101,12 @@ def test_sample_has_the_shapes_that_the_trainer_takes() -> None:
     assert shapes == {
         "pixels": (checkpoint.IMAGE_PX, checkpoint.IMAGE_PX, 3),
         "patches": (SIDE * SIDE, len(TASKS)),
-        "captions": (data.CAPTION_TOKENS,),
-        "caption_inputs": (data.CAPTION_TOKENS,),
-        "questions": (data.QUESTIONS_PER_SCENE, data.QUESTION_TOKENS),
-        "answers": (data.QUESTIONS_PER_SCENE, data.ANSWER_TOKENS),
-        "answer_inputs": (data.QUESTIONS_PER_SCENE, data.ANSWER_TOKENS),
-        "mentions": (data.QUESTIONS_PER_SCENE, data.QUESTION_TOKENS, len(MENTIONS)),
+        "captions": (lengths.CAPTION_TOKENS,),
+        "caption_inputs": (lengths.CAPTION_TOKENS,),
+        "questions": (data.QUESTIONS_PER_SCENE, lengths.QUESTION_TOKENS),
+        "answers": (data.QUESTIONS_PER_SCENE, lengths.ANSWER_TOKENS),
+        "answer_inputs": (data.QUESTIONS_PER_SCENE, lengths.ANSWER_TOKENS),
+        "mentions": (data.QUESTIONS_PER_SCENE, lengths.QUESTION_TOKENS, len(MENTIONS)),
     }
     assert sample["pixels"].dtype == np.uint8
     assert sample["captions"][0] == checkpoint.DEC_ID
@@ -130,7 +132,7 @@ def test_mentions_are_said_of_the_words_that_name_something() -> None:
     tokenizer = checkpoint.build_tokenizer()
     shown = row_of(("red", "star"), ("blue", "ring"))
     row = data.mention_row(tokenizer, shown, "is the red star left of the blue ring?")
-    assert row.shape == (data.QUESTION_TOKENS, len(MENTIONS))
+    assert row.shape == (lengths.QUESTION_TOKENS, len(MENTIONS))
     # [CLS] is the red star left of the blue ring ? [SEP]: the star is object 0, the ring object 1, each there once.
     expected = np.full_like(row, IGNORE)
     expected[4], expected[9] = (0, 1), (1, 1)
@@ -151,10 +153,10 @@ def test_batch_puts_the_questions_of_a_picture_side_by_side() -> None:
     """[B, Q, T] -> [B, Q * T], row after row; pixels become BF16 channels; what a source lacks is None."""
     raw = next(iter(data.RandomBatches(size=2, seed=3)))
     batch = data.to_batch(raw)
-    assert batch.questions.shape == (2, data.QUESTIONS_PER_SCENE * data.QUESTION_TOKENS)
-    second = batch.questions[1, data.QUESTION_TOKENS : 2 * data.QUESTION_TOKENS]
+    assert batch.questions.shape == (2, data.QUESTIONS_PER_SCENE * lengths.QUESTION_TOKENS)
+    second = batch.questions[1, lengths.QUESTION_TOKENS : 2 * lengths.QUESTION_TOKENS]
     assert second.tolist() == raw["questions"][1, 1].tolist()
-    assert batch.answers[0, : data.ANSWER_TOKENS].tolist() == raw["answers"][0, 0].tolist()
+    assert batch.answers[0, : lengths.ANSWER_TOKENS].tolist() == raw["answers"][0, 0].tolist()
     assert batch.pixels.shape == (2, 3, checkpoint.IMAGE_PX, checkpoint.IMAGE_PX)
     assert batch.pixels.dtype == torch.bfloat16
     without = data.to_batch({name: raw[name] for name in ("pixels", "questions", "answers", "answer_inputs")})
@@ -166,7 +168,9 @@ def test_worker_hands_over_the_batches_of_its_source() -> None:
     """Drawn in a process of its own, the batches are the same and in the same order."""
     source = data.RandomBatches(size=2, seed=4)
     here = [data.to_batch(raw) for raw in itertools.islice(iter(source), 2)]
-    for one, other in zip(here, data.batches(source), strict=False):
+    with closing(data.batches(source)) as drawn:
+        there = list(itertools.islice(drawn, 2))
+    for one, other in zip(here, there, strict=True):
         assert torch.equal(one.pixels, other.pixels)
         assert torch.equal(one.questions, other.questions)
 
@@ -218,7 +222,7 @@ def test_misread_changes_some_colours_and_nothing_else() -> None:
     """About a quarter of the colour words read as any colour, the true one among them; every other token stays."""
     tokenizer = checkpoint.build_tokenizer()
     text = "a red circle in front of a blue square"
-    tokens = np.tile(data.token_row(tokenizer, text, data.CAPTION_TOKENS), (500, 1))
+    tokens = np.tile(data.token_row(tokenizer, text, lengths.CAPTION_TOKENS), (500, 1))
     read = data.misread(tokens, np.random.default_rng(0))
     word_ids = checkpoint.word_ids()
     colours = np.isin(tokens, [word_ids[colour] for colour in world.COLOURS])

@@ -5,38 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import edge_app.demo
 from tests.broker import wait_until
+from tests.processes import running, workers
 
-ROOT = Path(__file__).parents[2]
 DEMO = Path(edge_app.demo.__file__).parent / "bundle"
 PATIENCE_S = 240  # for the first seconds of an export on a busy machine
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@contextmanager
-def running(*arguments: object, path: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
-    """A Python process in a group of its own, as a terminal would start it; `path`: to find further modules in."""
-    # Where the tests run in the background Ctrl-C is ignored, and a child would inherit that.
-    command = ["env", "--default-signal=INT", sys.executable, *map(str, arguments)]
-    pipe = subprocess.PIPE
-    environment = {**os.environ, "PYTHONPATH": str(path)}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def told(process: subprocess.Popen[str], name: str) -> None:
@@ -46,12 +27,6 @@ def told(process: subprocess.Popen[str], name: str) -> None:
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
     assert errors.splitlines()[-1] == f"{name}: interrupted."
-
-
-def children(process: subprocess.Popen[str], words: str) -> list[str]:
-    """Process ids of the children with these words in their command line."""
-    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    return [pid for pid in found if words in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -92,16 +67,16 @@ def test_interrupted_sweep_is_told_once(
 def test_interrupted_comparison_ends_with_all_its_processes(number: signal.Signals, moment: str) -> None:
     """A terminal sends Ctrl-C to each of them: only the first says a word, while the others import as later on."""
     with running("-m", "export", "compare", DEMO, DEMO, "--runs", 1000, "--threads", 1) as process:
-        bundles = wait_until(lambda: children(process, "spawn_main"), "the first bundle's process", PATIENCE_S)
+        bundles = wait_until(lambda: workers(process.pid), "the first bundle's process", PATIENCE_S)
         if moment == "work":
             assert process.stderr is not None
             while not process.stderr.readline().startswith("timing"):
                 assert process.poll() is None
-            bundles = children(process, "spawn_main")
+            bundles = workers(process.pid)
             assert len(bundles) == 2
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
         told(process, "compare")
-    assert not [pid for pid in bundles if Path(f"/proc/{pid}").exists()]
+    assert not [worker for worker in bundles if worker.exists()]
 
 
 COMMAND = """

@@ -14,8 +14,9 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.utils import logging
 
 from edge_app.model.manifest import Resampling
-from export.errors import ExportError
+from export.errors import ExportError, first_line
 from export.families import blip
+from export.model_card import licence_of
 from export.revision import source_of
 
 _RESAMPLING: dict[int, Resampling] = {
@@ -39,8 +40,8 @@ class Checkpoint:
         model: in eval mode, FP32, on the CPU.
         tokenizer: transformers' fast tokenizer.
         processor: transformers' image processor (its Pillow backend).
-        revision: hub commit, if the weights came from a hub.
-        licence: from the model card, if there is one.
+        revision: hub commit, if all this came from a hub.
+        licence: from the model card of that commit or in the folder, if it names one.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Checkpoint:
 def load(source: str) -> Checkpoint:
     """Load `source`, a folder with `config.json` and weights or a hub id such as `Salesforce/blip-vqa-base`.
 
+    Of a hub everything is taken from one commit, the newest when this began.
+
     Raises:
         ExportError: not found, not readable, or of a class no family supports.
     """
@@ -69,27 +72,24 @@ def load(source: str) -> Checkpoint:
     looks_like_path = source.startswith((".", "/", "~")) or source.count("/") > 1
     if not folder.exists() and looks_like_path:
         raise ExportError(f"The checkpoint folder {folder} does not exist; check the path.")
+    name, revision = source_of(source)
+    commit = revision or "main"  # of a folder nobody asks
     try:
-        config = BlipConfig.get_config_dict(source)[0]
+        config = BlipConfig.get_config_dict(source, revision=commit)[0]
     except (OSError, ValueError, TypeError, AttributeError) as error:  # the last two: JSON, but no object
-        if folder.exists():
-            raise ExportError(
-                f"{folder / 'config.json'} cannot be read ({_first_line(error)}); copy the checkpoint again."
-            ) from error
         raise ExportError(
-            f"The checkpoint {source} was found neither as a folder nor on a model hub ({_first_line(error)}); "
-            "check the name and the network."
+            f"{source}/config.json cannot be read ({first_line(error)}); copy the checkpoint again."
         ) from error
     model_class = _class_of(source, config)
     try:
         model, loading = blip.CLASSES[model_class].from_pretrained(  # type: ignore[attr-defined]
-            source, dtype=torch.float32, output_loading_info=True
+            source, revision=commit, dtype=torch.float32, output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        processor = BlipImageProcessorPil.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=commit)
+        processor = BlipImageProcessorPil.from_pretrained(source, revision=commit)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ExportError(
-            f"The checkpoint {source} cannot be loaded as {model_class}: {_first_line(error)}; "
+            f"The checkpoint {source} cannot be loaded as {model_class}: {first_line(error)}; "
             "a checkpoint has config.json, weights, tokenizer and preprocessor_config.json."
         ) from error
     missing = sorted(set(loading["missing_keys"]) & {name for name, _ in model.named_parameters()})
@@ -106,8 +106,7 @@ def load(source: str) -> Checkpoint:
             "add tokenizer.json or vocab.txt."
         )
     model.eval()
-    name, revision = source_of(source)
-    return Checkpoint(name, model_class, model, tokenizer, processor, revision, _licence(folder))
+    return Checkpoint(name, model_class, model, tokenizer, processor, revision, licence_of(source, revision))
 
 
 def quiet_transformers() -> None:
@@ -125,18 +124,3 @@ def _class_of(source: str, config: dict[str, Any]) -> str:
     supported = " and ".join(blip.CLASSES)
     found = ", ".join(architectures) or f"model_type {config.get('model_type', 'unknown')!r}"
     raise ExportError(f"{source} holds {found}; this export takes {supported}. Choose another checkpoint.")
-
-
-def _licence(folder: Path) -> str | None:
-    """The `license:` field of a model card's header, if the folder has one."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return None
-    for line in card.read_text(encoding="utf-8", errors="replace").splitlines()[:40]:
-        if line.startswith("license:"):
-            return line.removeprefix("license:").strip() or None
-    return None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,13 @@ from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.manifest import Task
 from edge_app.model.measure import cpu_name, medians, picture_to_time
+from edge_app.model.precision import in_words
 from export.compare_arguments import add_options, material_of
+from export.compare_checks import check_inputs
 from export.compare_material import Material, drawn
 from export.compare_process import BundleProcess, Said
 from export.compare_report import Agreement, Comparison, Figures, agreement, as_json, table
 from export.errors import ExportError
-from export.precision import in_words
 
 LOADS = 3  # times each bundle is loaded
 
@@ -88,12 +88,14 @@ def compare(
 
     Raises:
         BundleError: a bundle is missing, changed or broken.
-        ExportError: the bundles have no task in common, or one cannot run.
+        ExportError: the bundles have no task in common, one cannot take a question or a text so long, or cannot run.
     """
     # Every file is read and hashed here, so that none of the loads that are timed waits for the disk.
     bundles = [open_bundle(folder) for folder in folders]
     tasks = _common_tasks(bundles)
     material = material or drawn(bundles[0].manifest.image)
+    for bundle in bundles:
+        check_inputs(bundle, material, tasks=tasks, tokens=tokens)
     picture = picture_to_time(bundles[0].manifest.image)
     with ExitStack() as stack:
         processes, load_s = _load(bundles, device=device, threads=threads, stack=stack)
@@ -111,6 +113,7 @@ def compare(
             path=bundle.path,
             precision=in_words(bundle.manifest),
             device=process.loaded.device,
+            threads=process.loaded.threads,
             fallbacks=process.loaded.fallbacks,
             size_bytes=sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()),
             load_s=load_s[index],
@@ -120,12 +123,13 @@ def compare(
         )
         for index, (label, bundle, process) in enumerate(zip(_labels(bundles), bundles, processes, strict=True))
     )
+    counts = {figure.threads for figure in figures}
     return Comparison(
         bundles=figures,
         tasks=tasks,
         left_out=_left_out(bundles, tasks),
         cpu=cpu_name(),
-        threads=threads or cpu_count() or 1,
+        threads=counts.pop() if len(counts) == 1 else None,
         runs=runs,
         tokens=tokens,
         pictures=len(material.pictures),

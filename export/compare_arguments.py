@@ -6,8 +6,9 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
+from edge_app.model.manifest import MOST_NEW_TOKENS
 from export.arguments import whole
-from export.compare_material import Material, from_folder
+from export.compare_material import Material, material_from
 from export.errors import ExportError
 
 
@@ -18,7 +19,9 @@ def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
     )
     parser.add_argument("--limit", metavar="N", type=whole(1), default=64, help="pictures used at most; default: 64")
     parser.add_argument("--runs", metavar="N", type=whole(1), default=7, help="medians are taken over N; default: 7")
-    parser.add_argument("--tokens", metavar="N", type=whole(2), default=20, help="of a timed caption; default: 20")
+    parser.add_argument(
+        "--tokens", metavar="N", type=whole(2, MOST_NEW_TOKENS), default=20, help="of a timed caption; default: 20"
+    )
     parser.add_argument(
         "--device", default="AUTO", help="AUTO, CPU, GPU or GPU.N; default: AUTO, the GPU before the CPU"
     )
@@ -28,14 +31,16 @@ def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 
 def material_of(arguments: argparse.Namespace) -> Material | None:
-    """The pictures of `--pictures`, None where there are none; with it goes what would fail only after the measuring.
+    """The pictures and questions of `--pictures`; None without that option.
+
+    Where the drawing goes is checked here too: it is written last, after the measuring.
 
     Raises:
         ExportError: no picture can be read, or the drawing could not be made or written.
     """
     if arguments.picture is not None:
         _check_drawing(arguments.picture)
-    return None if arguments.pictures is None else from_folder(arguments.pictures, arguments.limit)
+    return None if arguments.pictures is None else material_from(arguments.pictures, arguments.limit)
 
 
 def _check_drawing(path: Path) -> None:

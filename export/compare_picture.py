@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edge_app.model.measure import ANSWER_TOKENS
-from export.compare_report import TEXTS, Agreement, Comparison, Figures
+from export.compare_report import TEXTS, Agreement, Comparison, Figures, machine
 from export.errors import ExportError
 
 DOTS_PER_INCH = 100
@@ -45,8 +45,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     figure.subplots_adjust(LEFT, BOTTOM_IN / height_in, RIGHT, 1 - TOP_IN / height_in, wspace=0.1)
     size, time, agreed = figure.subplots(1, 3, sharey=True, width_ratios=(1.0, 2.3, 1.7))
     figure.suptitle(
-        f"{comparison.cpu}, {comparison.threads} threads; medians of {comparison.runs} runs, "
-        f"texts of {comparison.pictures} pictures",
+        f"{machine(comparison)}; medians of {comparison.runs} runs, texts of {comparison.pictures} pictures",
         fontsize=11,
         y=1 - 0.25 / height_in,
     )

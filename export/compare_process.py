@@ -37,6 +37,7 @@ class Loaded:
 
     load_s: float
     device: str
+    threads: int | None  # of the CPU, as OpenVINO chose them; None where the device does not say
     fallbacks: tuple[str, ...]
 
 
@@ -157,8 +158,10 @@ def _serve(link: Connection, folder: Path, device: str, threads: int) -> None:
         try:
             started = time.perf_counter()
             models = load_models([folder], device=device, threads=threads)
-            link.send(Loaded(time.perf_counter() - started, models.device, models.fallbacks))
-            served = _Served(models.models[0])
+            load_s = time.perf_counter() - started
+            (model,) = models.models
+            link.send(Loaded(load_s, models.device, model.threads, models.fallbacks))
+            served = _Served(model)
             while True:
                 method, arguments = link.recv()
                 link.send(getattr(served, method)(**arguments))

@@ -43,6 +43,7 @@ class Figures:
     path: Path
     precision: str
     device: str
+    threads: int | None  # of the CPU, as OpenVINO chose them; None where the device does not say
     fallbacks: tuple[str, ...]
     size_bytes: int
     load_s: float
@@ -59,7 +60,7 @@ class Comparison:
     tasks: tuple[Task, ...]
     left_out: tuple[str, ...]  # a sentence for each bundle that serves more than what was compared
     cpu: str
-    threads: int
+    threads: int | None  # of every bundle; None where they differ, or a device does not say
     runs: int
     tokens: int
     pictures: int
@@ -83,13 +84,18 @@ def as_json(comparison: Comparison) -> str:
     return json.dumps(asdict(comparison), default=str, allow_nan=False)  # default: paths
 
 
+def machine(comparison: Comparison) -> str:
+    """The processor, and the threads where every bundle has as many."""
+    return comparison.cpu if comparison.threads is None else f"{comparison.cpu}, {comparison.threads} threads"
+
+
 def table(comparison: Comparison) -> str:
     """One row a measure, one column a bundle, and above it how it was measured."""
     rows = [["", *(figures.label for figures in comparison.bundles)]]
     rows += [[name, *(cell(figures) for figures in comparison.bundles)] for name, cell in _rows(comparison)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        f"{comparison.cpu}, {comparison.threads} threads; medians of {comparison.runs} runs, each bundle in its turn",
+        f"{machine(comparison)}; medians of {comparison.runs} runs, each bundle in its turn",
         *comparison.left_out,
         *(f"{figures.label}: {sentence}" for figures in comparison.bundles for sentence in figures.fallbacks),
         "",
@@ -110,6 +116,7 @@ def _rows(comparison: Comparison) -> list[tuple[str, Cell]]:
     rows: list[tuple[str, Cell]] = [
         ("precision", lambda figures: figures.precision),
         ("device", lambda figures: figures.device),
+        *([("threads", _threads)] if comparison.threads is None else []),
         ("size, MB", lambda figures: f"{figures.size_bytes / 1e6:.1f}"),
         ("load, s", lambda figures: f"{figures.load_s:.2f}"),
         ("image, ms", _time(f"{either}_image")),
@@ -128,6 +135,10 @@ def _rows(comparison: Comparison) -> list[tuple[str, Cell]]:
         if task in comparison.tasks:
             rows += [(f"identical {what}", _identical(task)), (f"tokens of {what} that agree", _tokens(task))]
     return rows
+
+
+def _threads(figures: Figures) -> str:
+    return "-" if figures.threads is None else str(figures.threads)
 
 
 def _time(name: str) -> Cell:

@@ -1,13 +1,7 @@
-"""The precision of a bundle in a few words."""
+"""The precision of a bundle in words is the runtime's; the export says it alike."""
 
 from __future__ import annotations
 
-from edge_app.model.manifest import Manifest
+from edge_app.model.precision import in_words
 
-
-def in_words(manifest: Manifest) -> str:
-    """That of the bundle, and the graphs that have another one: `int8, decoder int4`."""
-    others = [
-        f"{role} {files.precision}" for role, files in manifest.roles.items() if files.precision != manifest.precision
-    ]
-    return ", ".join([manifest.precision, *others])
+__all__ = ["in_words"]

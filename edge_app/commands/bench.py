@@ -33,17 +33,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 when done."""
     started = time.monotonic()
     models = load_from(arguments)
-    threads: int = arguments.threads or os.cpu_count() or 1
     report: dict[str, Any] = {
         "bundle": models.models[0].manifest.name,
         "device": models.device,
         "fallbacks": list(models.fallbacks),
         "cpu": cpu_name(),
-        "threads": threads,
+        "threads": models.models[0].threads,
         "runs": arguments.runs,
         "load_s": round(time.monotonic() - started, 2),
     }
-    report.update(measure(models.models[0], runs=arguments.runs, tokens=arguments.tokens, threads=threads))
+    report.update(measure(models.models[0], runs=arguments.runs, tokens=arguments.tokens))
     if arguments.json:
         print(json.dumps(report))
     else:
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(model: VisionLanguageModel, *, runs: int, tokens: int, threads: int) -> dict[str, Any]:
+def measure(model: VisionLanguageModel, *, runs: int, tokens: int) -> dict[str, Any]:
     """Median stage times in ms over `runs` rounds (`time_round`) after one that is thrown away; decoder and memory."""
     picture = picture_to_time(model.manifest.image)
     tasks = model.manifest.tasks
@@ -60,19 +59,22 @@ def measure(model: VisionLanguageModel, *, runs: int, tokens: int, threads: int)
     ms_per_token = stages_ms.pop("ms_per_token", None)
     report: dict[str, Any] = {"stages_ms": stages_ms}
     if ms_per_token is not None:
-        report |= _decoder_figures(model, ms_per_token, threads=threads)
+        report |= _decoder_figures(model, ms_per_token)
     report["rss_mb"] = round(rss_bytes() / 1e6)
     return report
 
 
-def _decoder_figures(model: VisionLanguageModel, ms_per_token: float, *, threads: int) -> dict[str, Any]:
+def _decoder_figures(model: VisionLanguageModel, ms_per_token: float) -> dict[str, Any]:
     """Time of one more token, and the share of the limit that reading the decoder's weights sets."""
     weights_bytes = model.manifest.roles["decoder"].bin.size_bytes
+    # A GPU beside the CPU reads the same memory: then by all threads that this process may use.
+    threads = model.threads or len(os.sched_getaffinity(0))
     bandwidth = _bandwidth_bytes_per_s(threads)
     return {
         "ms_per_token": round(ms_per_token, 2),
         "tokens_per_s": round(1000 / ms_per_token, 1),
         "memory_read_gb_per_s": round(bandwidth / 1e9, 1),
+        "memory_read_threads": threads,
         "decoder_share_of_bandwidth": round(weights_bytes / bandwidth * 1000 / ms_per_token, 3),
     }
 
@@ -90,9 +92,9 @@ def _bandwidth_bytes_per_s(threads: int) -> float:
 
 
 def _table(report: dict[str, Any]) -> str:
+    machine = report["cpu"] if report["threads"] is None else f"{report['cpu']}, {report['threads']} threads"
     lines = [
-        f"{report['bundle']} on {report['device']} ({report['cpu']}, {report['threads']} threads), "
-        f"medians of {report['runs']} runs",
+        f"{report['bundle']} on {report['device']} ({machine}), medians of {report['runs']} runs",
         *(f"  {sentence}" for sentence in report["fallbacks"]),
     ]
     lines += [f"  {stage:<18} {value:9.2f} ms" for stage, value in report["stages_ms"].items()]
@@ -100,7 +102,7 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"  {report['ms_per_token']:.2f} ms a token, {report['tokens_per_s']:.1f} tokens/s")
         lines.append(
             f"  decoder at {report['decoder_share_of_bandwidth']:.0%} of the limit that reading its weights sets "
-            f"({report['memory_read_gb_per_s']} GB/s measured with as many threads)"
+            f"({report['memory_read_gb_per_s']} GB/s measured with {report['memory_read_threads']} threads)"
         )
     lines.append(f"  {report['rss_mb']} MB resident, loaded in {report['load_s']} s")
     return "\n".join(lines)

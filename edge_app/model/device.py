@@ -60,6 +60,7 @@ class Graph:
         self.device = device
         self.inputs: dict[str, Shape] = {port.get_any_name(): _shape(port) for port in compiled.inputs}
         self.outputs: dict[str, Shape] = {port.get_any_name(): _shape(port) for port in compiled.outputs}
+        self.threads = _threads(compiled)  # of the CPU; None where the device does not say
         self._request = compiled.create_infer_request()
         self._bound: dict[str, Any] = {}  # keeps bound arrays alive: OpenVINO holds only their address
 
@@ -90,6 +91,14 @@ class Graph:
 
 def _shape(port: Any) -> Shape:
     return tuple(-1 if length.is_dynamic else length.get_length() for length in port.get_partial_shape())
+
+
+def _threads(compiled: ov.CompiledModel) -> int | None:
+    """CPU threads that a graph was compiled for: what was asked for is an upper limit, and 0 asks for nothing."""
+    name = properties.inference_num_threads()
+    if name not in compiled.get_property(properties.supported_properties()):
+        return None  # a GPU
+    return int(compiled.get_property(name))
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.device import candidates, core
 from edge_app.model.golden import verify
 from edge_app.model.manifest import Task
+from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class LoadedModels:
                     "name": model.manifest.name,
                     "hash": model.bundle.hash,
                     "family": model.manifest.family,
-                    "precision": model.manifest.precision,
+                    "precision": in_words(model.manifest),
                     "tasks": list(model.manifest.tasks),
                 }
                 for model in self.models

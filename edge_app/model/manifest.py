@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 FORMAT_VERSION = 1
+MOST_NEW_TOKENS = 256  # that any text can be asked for
 
 Task = Literal["caption", "vqa"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -75,8 +76,8 @@ class Generation(_Part):
     """Defaults of one task; the meaning of each is that of transformers' GenerationConfig."""
 
     beams: int = Field(default=1, ge=1, le=16)
-    max_new_tokens: int = Field(default=20, ge=1, le=256)
-    min_new_tokens: int = Field(default=0, ge=0, le=256)
+    max_new_tokens: int = Field(default=20, ge=1, le=MOST_NEW_TOKENS)
+    min_new_tokens: int = Field(default=0, ge=0, le=MOST_NEW_TOKENS)
     repetition_penalty: float = Field(default=1.0, gt=0)
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from edge_app.errors import BadRequestError
 from edge_app.model.golden import QUESTION, golden_picture
-from edge_app.model.manifest import Generation, ImageSpec, Task
+from edge_app.model.manifest import MOST_NEW_TOKENS, Generation, ImageSpec, Task
 from edge_app.model.vlm import Text, VisionLanguageModel
 
 ANSWER_TOKENS = 3  # such as "two red circles" without its end
@@ -84,7 +84,7 @@ def _forced(tokens: int) -> Generation:
     try:
         return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
     except ValidationError as error:
-        raise BadRequestError(f"A text of {tokens} tokens cannot be asked for; give 1 to 256.") from error
+        raise BadRequestError(f"A text of {tokens} tokens cannot be asked for; give 1 to {MOST_NEW_TOKENS}.") from error
 
 
 def _stages(name: str, text: Text) -> dict[str, float]:

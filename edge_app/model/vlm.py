@@ -86,6 +86,11 @@ class VisionLanguageModel:
         self._serial = 0
         self._everywhere = np.zeros((1, 1, 1, self.manifest.image.positions), np.float32)
 
+    @property
+    def threads(self) -> int | None:
+        """CPU threads, the most that a graph uses; None on a device that does not say, such as a GPU."""
+        return max((graph.threads for graph in self._graphs.values() if graph.threads is not None), default=None)
+
     def encode(self, image: NDArray[np.uint8]) -> Encoding:
         """Encode a frame [H, W, 3] BGR; the previous Encoding of this object becomes invalid.
 

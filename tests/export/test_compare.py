@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ import edge_app.demo
 from edge_app.camera.files import load_image
 from edge_app.model.bundle import open_bundle
 from edge_app.model.loading import load_models
-from edge_app.model.measure import picture_to_time
+from edge_app.model.measure import picture_to_time, time_round
+from edge_app.model.vlm import VisionLanguageModel
 from export import compare, compare_arguments, compare_process
 from export.__main__ import main
-from export.compare_material import QUESTIONS_A_PICTURE, SCENES, drawn, from_folder
+from export.compare_checks import check_inputs
+from export.compare_material import QUESTIONS_A_PICTURE, SCENES, Material, drawn, material_from
 from export.compare_picture import _label, draw
 from export.compare_process import BundleProcess, Said
 from export.compare_report import Agreement, Comparison, Figures, agreement, table
@@ -35,6 +38,7 @@ from export.held_signals import signals_held
 from tests.photos import photo_paths
 
 DEMO = Path(edge_app.demo.__file__).parent / "bundle"
+DEMO_ROOM = open_bundle(DEMO).manifest.text.max_positions - 1  # one is the start token's
 SmallBundle = Callable[..., Path]
 
 
@@ -71,6 +75,7 @@ def test_every_measure_is_there_for_every_bundle(report: dict[str, Any], small_b
     assert (report["threads"], report["runs"], report["tokens"], report["pictures"]) == (1, 2, 6, 3)
     assert report["tasks"] == ["vqa", "caption"]
     assert len({one["label"] for one in report["bundles"]}) == 3
+    assert [one["threads"] for one in report["bundles"]] == [1, 1, 1]
     for one, precision in zip(report["bundles"], ("fp32", "int8", "fp32"), strict=True):
         folder = small_bundle("vqa", precision)
         assert (one["path"], one["precision"], one["device"], one["fallbacks"]) == (str(folder), precision, "CPU", [])
@@ -216,6 +221,10 @@ def test_what_cannot_be_compared_is_told_before_the_long_work(
     (wordy / "notes.txt").write_text("no photo", encoding="utf-8")
     drawings = tmp_path / "drawings.png"
     drawings.mkdir()
+    chatty = tmp_path / "chatty"
+    chatty.mkdir()
+    (chatty / "photo.png").symlink_to(next(path for path in photo_paths() if path.suffix == ".png"))
+    (chatty / "questions.txt").write_text("is it red?\n" + "why " * 40, encoding="utf-8")
     monkeypatch.setattr(compare, "BundleProcess", None)
     cases: list[tuple[list[object], str]] = [
         ([good, tmp_path / "nowhere"], "There is no bundle at"),
@@ -223,6 +232,8 @@ def test_what_cannot_be_compared_is_told_before_the_long_work(
         ([good, good, "--pictures", tmp_path / "nowhere"], "does not exist"),
         ([good, good, "--pictures", empty], "has no readable picture (0 files looked like one)"),
         ([good, good, "--pictures", wordy], "has no readable picture (1 files looked like one)"),
+        ([good, good, "--pictures", chatty], f"{good} cannot be asked 'why why"),
+        ([good, DEMO, "--tokens", DEMO_ROOM + 1], f"{DEMO} has room for texts of {DEMO_ROOM} tokens, not"),
         ([good, good, "--picture", tmp_path / "figure.jpg"], "does not end in .png"),
         ([good, good, "--picture", tmp_path / "nowhere" / "figure.png"], "there is no folder"),
         ([good, good, "--picture", drawings], "drawings.png is a folder; name a PNG file"),
@@ -239,11 +250,60 @@ def test_what_cannot_be_compared_is_told_before_the_long_work(
     assert "--picture needs matplotlib, which is not installed" in capsys.readouterr().err
 
 
-def test_one_bundle_is_a_usage_error(small_bundle: SmallBundle) -> None:
-    """There is nothing to compare it with: exit code 2."""
+def test_the_longest_text_that_is_not_refused_can_be_timed() -> None:
+    """The limit that is checked before the loading is the one that the model has."""
+    bundle = open_bundle(DEMO)
+    material = drawn(bundle.manifest.image)
+    check_inputs(bundle, material, tasks=["caption"], tokens=DEMO_ROOM)
+    picture = picture_to_time(bundle.manifest.image)
+    assert time_round(VisionLanguageModel(bundle), picture, tokens=DEMO_ROOM, tasks=["caption"])["caption_total"] > 0
+
+
+def test_only_questions_whose_turn_comes_are_checked() -> None:
+    """One picture is asked the first three; captions alone are asked nothing."""
+    bundle = open_bundle(DEMO)
+    (picture, *_), questions = drawn(bundle.manifest.image).pictures, ("is it red?", "is it blue?", "is it green?")
+    unasked = Material((picture,), (*questions, "why " * 100))
+    check_inputs(bundle, unasked, tasks=["vqa"], tokens=2)
+    asked = Material((picture, picture), unasked.questions)
+    check_inputs(bundle, asked, tasks=["caption"], tokens=2)
+    with pytest.raises(ExportError, match="cannot be asked 'why why"):
+        check_inputs(bundle, asked, tasks=["vqa"], tokens=2)
+
+
+@pytest.mark.parametrize("options", [[], ["--tokens", "257"]])
+def test_one_bundle_or_too_long_a_text_is_a_usage_error(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to compare it with, or no text may be that long: exit code 2."""
     with pytest.raises(SystemExit) as end:
-        main(["compare", str(small_bundle("vqa", "fp32"))])
+        main(["compare", str(DEMO), *([str(DEMO), *options] if options else [])])
     assert end.value.code == 2
+    assert ("257 is out of range; give 2 to 256" if options else "required: BUNDLE") in capsys.readouterr().err
+
+
+@pytest.fixture
+def one_processor() -> Iterator[None]:
+    """This thread, and the processes that it starts, may run on one processor only."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize("threads", [0, 64])
+@pytest.mark.usefixtures("one_processor")
+def test_threads_are_those_that_openvino_takes(threads: int) -> None:
+    """Not the processors of the machine, and not what was asked for."""
+    with BundleProcess(DEMO, device="CPU", threads=threads) as process:
+        assert process.loaded.threads == 1
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_bench_tells_the_threads_that_openvino_takes() -> None:
+    """As the comparison does."""
+    command = [sys.executable, "-m", "edge_app", "bench", "--bundle", str(DEMO), "--runs", "1", "--tokens", "2"]
+    run = subprocess.run([*command, "--threads", "64", "--json"], capture_output=True, text=True, check=True)
+    told = json.loads(run.stdout)
+    assert (told["threads"], told["memory_read_threads"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("tokens", "words"), [(257, "give 1 to 256"), (256, "tokens are asked for, this model has")])
@@ -302,11 +362,11 @@ def test_a_bundle_that_cannot_be_loaded_leaves_no_process() -> None:
 def test_material_asks_all_questions_in_turn(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Three questions a picture, going on where the last picture ended; a file that is no picture is told and left
     out; drawn scenes are the same each time."""
-    asked = [questions for _, questions in from_folder(photo_folder, limit=10)]
+    asked = [questions for _, questions in material_from(photo_folder, limit=10)]
     dog, colour = "is there a dog?", "what colour is it?"
     assert asked == [[dog, colour, dog], [colour, dog, colour], [dog, colour, dog]]
     assert "left out" in capsys.readouterr().err
-    assert len(from_folder(photo_folder, limit=2).pictures) == 2
+    assert len(material_from(photo_folder, limit=2).pictures) == 2
     spec = open_bundle(DEMO).manifest.image
     one, other = list(drawn(spec)), list(drawn(spec))
     assert len(one) == 1 + SCENES
@@ -321,7 +381,7 @@ def made_up(label: str, *, agreed: dict[Any, Agreement]) -> Figures:
     works = ("caption", "question", "further")
     stages_ms = {f"{work}_{stage}": 10.0 for work in works for stage in ("image", "vision", "question", "decode")}
     stages_ms |= {"caption_total": 40.0, "question_total": 40.0, "question_further": 20.0, "ms_per_token": 1.5}
-    return Figures(label, Path(label), MIXED, "CPU", (), 7_000_000, 1.25, stages_ms, 223_000_000, agreed)
+    return Figures(label, Path(label), MIXED, "CPU", 2, (), 7_000_000, 1.25, stages_ms, 223_000_000, agreed)
 
 
 def test_a_table_is_readable(tmp_path: Path) -> None:
@@ -350,6 +410,10 @@ def test_a_table_is_readable(tmp_path: Path) -> None:
         "tokens of answers that agree": "97.5%",
     }
     assert " ".join(_label(others[0]).splitlines()[-2:]) == f"{MIXED}, CPU"  # beside the bars of the picture
+    others[0] = replace(others[0], threads=None)  # on a GPU
+    head, *rows = table(replace(comparison, bundles=(comparison.bundles[0], *others), threads=None)).splitlines()
+    assert head == "a CPU; medians of 7 runs, each bundle in its turn"
+    assert next(row.split() for row in rows if row.startswith("threads")) == ["threads", "2", "-", "2", "2", "2", "2"]
     draw(comparison, tmp_path / "figure.png")
     assert cv2.imread(str(tmp_path / "figure.png")) is not None
     with pytest.raises(ExportError, match="cannot be written"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_app.model.bundle import open_bundle
-from edge_app.model.vlm import VisionLanguageModel
+from edge_app.model.loading import load_models
 from export.__main__ import main
 
 PICTURE = np.full((40, 60, 3), 90, np.uint8)
@@ -23,7 +23,7 @@ def export(*arguments: object) -> int:
 def test_each_stage_has_the_precision_asked_for(
     small_checkpoint: Callable[[str], Path], calibration_folder: Path, tmp_path: Path
 ) -> None:
-    """The manifest tells each stage's precision, 4-bit weights make the smaller file, and the bundle works."""
+    """Manifest and board tell each stage's precision, 4-bit weights make the smaller file, and the bundle works."""
     mixed, plain = tmp_path / "mixed", tmp_path / "plain"
     stages = ("--stage", "decoder=int4", "--stage", "vision=fp16")
     assert export(small_checkpoint("vqa"), mixed, "--calibration", calibration_folder, *stages) == 0
@@ -34,7 +34,10 @@ def test_each_stage_has_the_precision_asked_for(
     assert {files.precision for role, files in roles.items() if role not in ("decoder", "vision")} == {"int8"}
     assert roles["decoder"].bin.size_bytes < uniform["decoder"].bin.size_bytes
     assert roles["vision"].bin.size_bytes > uniform["vision"].bin.size_bytes
-    model = VisionLanguageModel(open_bundle(mixed))
+    models = load_models([mixed], device="CPU")
+    (told,) = models.info()["bundles"]
+    assert told["precision"] == "int8, vision fp16, decoder int4"  # on the board's `info` topic, too
+    model = models.serving("vqa")
     assert model.answer(model.encode(PICTURE), "is it dark?").tokens > 0
 
 

@@ -2,62 +2,60 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
 from pathlib import Path
 
-from edge_app.model.bundle import MANIFEST_NAME, open_bundle
-from edge_app.model.manifest import Manifest
-from export.bundle import check_target
+from edge_app.model.bundle import MANIFEST_NAME, Bundle, open_bundle
 from export.errors import ExportError
-from export.options import Options
-from export.revision import source_of
+from export.sweep_record import RECORD_NAME, Origin, Record, differences, read_record
 
-WEIGHTS = ("*.safetensors", "*.bin")
+NAMED = 3  # differences told at most
 
 
-def is_there(folder: Path, checkpoint: str, options: Options) -> bool:
-    """Whether `folder` has the bundle of this checkpoint and these options; False when there is none.
+def record_to_continue(out: Path, variants: Iterable[str], origin: Origin) -> Record:
+    """The record of the run that left bundles in `out`; where there are none, a new one.
+
+    Args:
+        out: the sweep's folder.
+        variants: all that a sweep may make; they are the names of the bundles' folders.
+        origin: what this run makes its bundles from.
 
     Raises:
-        ExportError: something else is there.
-        BundleError: a bundle is there that cannot be read.
+        ExportError: the bundles were made from something else, or nobody can say from what.
     """
-    if not (folder / MANIFEST_NAME).is_file():
-        check_target(folder, force=False)
-        return False
-    manifest = open_bundle(folder, verify=False).manifest  # the comparison hashes the files
-    differences = [*_of_source(manifest, checkpoint), *_of_options(manifest, options)]
-    if differences:
+    if not any(_has_bundle(out / name) for name in variants):
+        return Record(origin=origin, bundles={})
+    earlier = read_record(out)
+    if earlier is None:
+        differing = [f"there is no {RECORD_NAME} to tell what they were made from"]
+    else:
+        differing = differences(earlier.origin, origin)
+    if earlier is None or differing:
+        told = "; ".join(differing[:NAMED]) + (f"; and {len(differing) - NAMED} more" if len(differing) > NAMED else "")
         raise ExportError(
-            f"{folder} holds another bundle than this sweep would make ({'; '.join(differences)}), and the two are not "
-            "to be compared; remove that folder to have the bundle made anew, or give another OUT."
+            f"{out} holds other bundles than this sweep would make ({told}), and they are not to be compared with new "
+            "ones; remove that folder to have all made anew, or give another OUT."
         )
-    return True
+    return earlier
 
 
-def _of_source(manifest: Manifest, checkpoint: str) -> list[str]:
-    """What tells the bundle's checkpoint from this one; a folder has no revision, but weights have a date."""
-    name, revision = source_of(checkpoint)
-    source = manifest.source
-    if source.checkpoint != name:
-        return [f"it is of the checkpoint {source.checkpoint}, not {name}"]
-    if source.revision is not None and source.revision != revision:
-        return [f"it is of the revision {source.revision}, not of {revision or 'a folder'}"]
-    made = datetime.fromisoformat(manifest.created)  # whole seconds, once the weights had been read
-    weights = [path for pattern in WEIGHTS for path in Path(checkpoint).glob(pattern)]
-    if any(int(path.stat().st_mtime) > made.timestamp() for path in weights):
-        return [f"it was made on {manifest.created}, and the weights of {checkpoint} were written since"]
-    return []
+def made_earlier(folder: Path, record: Record) -> Bundle | None:
+    """The bundle in `folder`, every file of it hashed, which an earlier run made; None when there is no bundle.
+
+    Raises:
+        ExportError: something else made it.
+        BundleError: a bundle is there that cannot be read, or that has changed.
+    """
+    if not _has_bundle(folder):
+        return None
+    bundle = open_bundle(folder)
+    if bundle.hash != record.bundles.get(folder.name):
+        raise ExportError(
+            f"{folder} holds a bundle that this sweep did not make; remove that folder to have the bundle made anew, "
+            "or give another OUT."
+        )
+    return bundle
 
 
-def _of_options(manifest: Manifest, options: Options) -> list[str]:
-    differences = [
-        f"its {role} is {files.precision}, not {options.precision_of(role)}"
-        for role, files in manifest.roles.items()
-        if files.precision != options.precision_of(role)
-    ]
-    longest = {generation.max_new_tokens for generation in manifest.generation.values()}
-    if longest != {options.max_new_tokens}:
-        tokens = " and ".join(map(str, sorted(longest)))
-        differences.append(f"its texts have up to {tokens} new tokens, not {options.max_new_tokens}")
-    return differences
+def _has_bundle(folder: Path) -> bool:
+    return (folder / MANIFEST_NAME).is_file()

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from edge_app.errors import BundleError
 from edge_app.model.bundle import open_bundle
 from export import sweep
 from export.__main__ import main
-from export.errors import ExportError
-from export.options import Options
-from export.sweep_reuse import is_there
+from export.command_line import main as export
+from export.sweep_record import Record, origin_of, read_record, write_record
 from tests.photos import photo_paths
 
 ROOT = Path(__file__).parents[2]
-FP32 = Options(precision="fp32")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -50,10 +44,51 @@ def test_variants_are_made_once_and_compared_with_fp32(
     assert (roles["decoder"].precision, roles["vision"].precision) == ("fp16", "int8")
 
 
-def test_failing_export_ends_the_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is compared, and the export's sentence is the last word."""
-    assert main(["sweep", str(tmp_path / "none"), str(tmp_path / "out"), "--calibration", str(tmp_path)]) == 1
-    assert "has no readable picture" in capsys.readouterr().err
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The variants that were exported and "compared", in order; the exports are real, the comparison is left out."""
+    steps: list[str] = []
+
+    def exporting(command: list[str]) -> int:
+        steps.append(Path(command[1]).name)
+        return export(command)
+
+    monkeypatch.setattr(sweep, "export", exporting)
+    monkeypatch.setattr(sweep, "report", lambda *_: steps.append("compared"))
+    return steps
+
+
+def asking(folder: Path, question: str) -> Path:
+    """A folder with one photo and one question."""
+    folder.mkdir()
+    (folder / "photo.png").symlink_to(next(path for path in photo_paths() if path.suffix == ".png"))
+    (folder / "questions.txt").write_text(question, encoding="utf-8")
+    return folder
+
+
+def test_failing_export_ends_the_sweep(
+    small_checkpoint: Callable[[str], Path], tmp_path: Path, done: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second variant is not tried, nothing is compared, and the export's sentence is the last word."""
+    unasked = asking(tmp_path / "calibration", "why " * 40)
+    assert main(["sweep", str(small_checkpoint("vqa")), str(tmp_path / "out"), "--calibration", str(unasked)]) == 1
+    assert done == ["fp32"]
+    assert "export: The calibration question 'why why" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_question_too_long_is_refused_with_the_first_bundle(
+    small_checkpoint: Callable[[str], Path], tmp_path: Path, done: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first bundle knows how long a question may be: no other one is made, and the next run makes none at all."""
+    calibration = asking(tmp_path / "calibration", "is it red?")
+    pictures = asking(tmp_path / "pictures", "why " * 40)
+    command = ["sweep", small_checkpoint("vqa"), tmp_path / "out", "--calibration", calibration, "--pictures", pictures]
+    for _ in range(2):
+        assert main([str(argument) for argument in command]) == 1
+        assert done == ["fp32"]
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith(f"sweep: {tmp_path / 'out' / 'fp32'} cannot be asked 'why why")
+        assert "has 42 tokens, this model takes 35; shorten it" in told
 
 
 def test_every_variant_is_another_one() -> None:
@@ -104,6 +139,7 @@ def test_what_the_comparison_would_refuse_is_refused_before_the_exports(
     [
         (["--variant", "fp32"], "--variant fp32 alone leaves nothing to compare with it; name another one"),
         (["--runs", "0"], "argument --runs: 0 is out of range"),
+        (["--tokens", "257"], "argument --tokens: 257 is out of range; give 2 to 256"),
         (["--no-such-option"], "unrecognized arguments: --no-such-option"),
     ],
 )
@@ -119,68 +155,147 @@ def test_usage_errors_come_before_the_exports(
 
 
 @pytest.fixture
-def left(small_bundle: Callable[..., Path], tmp_path: Path) -> Path:
-    """An FP32 bundle as an earlier sweep would have left it."""
-    return Path(shutil.copytree(small_bundle("caption", "fp32"), tmp_path / "fp32"))
+def left(
+    small_bundle: Callable[..., Path], small_checkpoint: Callable[[str], Path], calibration_folder: Path, tmp_path: Path
+) -> list[str]:
+    """The command of a sweep, and in its folders what an earlier run of it left: the FP32 bundle and `sweep.json`."""
+    checkpoint = shutil.copytree(small_checkpoint("caption"), tmp_path / "checkpoint")
+    calibration = shutil.copytree(calibration_folder, tmp_path / "calibration")
+    (calibration / "questions.txt").write_text("is it red?", encoding="utf-8")
+    command = [str(checkpoint), str(tmp_path / "out"), "--calibration", str(calibration), "--variant", "fp16"]
+    bundle = shutil.copytree(small_bundle("caption", "fp32"), tmp_path / "out" / "fp32")
+    origin = origin_of(str(checkpoint), calibration, sweep._options(sweep.parser().parse_args(command)))
+    write_record(tmp_path / "out", Record(origin=origin, bundles={"fp32": open_bundle(bundle).hash}))
+    return ["sweep", *command]
 
 
-def rewrite(bundle: Path, **changes: Any) -> None:
-    path = bundle / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+def flip(path: Path, place: int) -> None:
+    """Change one bit of a file, but not its size and its date."""
+    content, status = bytearray(path.read_bytes()), path.stat()
+    content[place] ^= 1
+    path.unlink()  # it may be a link
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_bundle_of_the_same_sweep_is_taken(left: Path, small_checkpoint: Callable[[str], Path]) -> None:
-    """The same checkpoint, precisions and limit; where there is no bundle, or an empty folder, one is to be made."""
-    checkpoint = str(small_checkpoint("caption"))
-    assert is_there(left, checkpoint, FP32)
-    assert not is_there(left.with_name("fp16"), checkpoint, FP32)
-    left.with_name("fp16").mkdir()
-    assert not is_there(left.with_name("fp16"), checkpoint, FP32)
-
-
-def test_bundle_of_another_checkpoint_is_refused(
-    left: Path, small_checkpoint: Callable[[str], Path], exported: list[list[str]], capsys: pytest.CaptureFixture[str]
+def test_bundle_of_the_same_sweep_is_taken(
+    left: list[str], tmp_path: Path, exported: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its name, before anything is exported; the sentence names the folder and what to do."""
-    other, same = small_checkpoint("vqa"), small_checkpoint("caption").name
-    command = ["sweep", str(other), str(left.parent), "--calibration", str(photo_paths()[0].parent)]
-    assert main(command) == 1
+    """Whatever the name by which its folders are called, and with whichever variants beside it; the rest is made."""
+    command = [argument.replace(f"{tmp_path}/", f"{tmp_path}/out/../") for argument in left]
+    assert main([*command, "--variant", "decoder-int4", "--runs", "3"]) == 1
+    assert [Path(command[1]).name for command in exported] == ["fp16"]
+    assert "fp32: taken from" in capsys.readouterr().err
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "weights": (
+        lambda root: flip(root / "checkpoint" / "model.safetensors", -1),
+        "checkpoint file model.safetensors has changed",
+    ),
+    "tokenizer": (
+        lambda root: (root / "checkpoint" / "tokenizer_config.json").unlink(),
+        "checkpoint file tokenizer_config.json is gone",
+    ),
+    "picture": (lambda root: flip(root / "calibration" / photo_paths()[0].name, -1), f"{photo_paths()[0].name} has"),
+    "pictures": (
+        lambda root: shutil.copy(photo_paths()[20], root / "calibration" / "zebra.png"),
+        "calibration file zebra.png is new",
+    ),
+    "questions": (
+        lambda root: (root / "calibration" / "questions.txt").write_text("is it blue?", encoding="utf-8"),
+        "calibration file questions.txt has changed",
+    ),
+    "answers": (
+        lambda root: (root / "calibration" / "questions.json").write_text("{}", encoding="utf-8"),
+        "calibration file questions.json is new",
+    ),
+    "no record": (lambda root: (root / "out" / "sweep.json").unlink(), "there is no sweep.json to tell what"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_bundles_of_something_else_are_refused(
+    change: str, left: list[str], tmp_path: Path, exported: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by dates or names of folders: by the content of every file that a bundle is made of. Nothing is exported;
+    the sentence has the difference, the folder and what to do."""
+    act, words = CHANGES[change]
+    act(tmp_path)
+    assert main(left) == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert f"{left} holds another bundle than this sweep would make (it is of the checkpoint {same}, not" in told
-    assert "remove that folder to have the bundle made anew, or give another OUT" in told
+    assert told.startswith(f"sweep: {tmp_path / 'out'} holds other bundles than this sweep would make (")
+    assert words in told
+    assert "remove that folder to have all made anew, or give another OUT" in told
     assert exported == []
 
 
-def test_bundle_of_other_options_is_refused(left: Path, small_checkpoint: Callable[[str], Path]) -> None:
-    """Each graph that has another precision is named, and so is another limit of the texts."""
-    checkpoint = str(small_checkpoint("caption"))
-    for options, words in (
-        (Options(precision="fp32", stages={"decoder": "int4"}), r"\(its decoder is fp32, not int4\)"),
-        (Options(precision="fp16", stages={"decoder": "fp32"}), "its vision is fp32, not fp16; its caption_memory is"),
-        (Options(precision="fp32", max_new_tokens=40), "its texts have up to 20 new tokens, not 40"),
-    ):
-        with pytest.raises(ExportError, match=words):
-            is_there(left, checkpoint, options)
+def test_bundles_of_other_options_or_tools_are_refused(
+    left: list[str], tmp_path: Path, exported: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with what it was and is; of many differences three are told. A variant is refused though it is not the one
+    asked for, since its record would be lost."""
+    assert main([*left, "--max-new-tokens", "40"]) == 1
+    assert "(option max_new_tokens was 20, is 40)" in capsys.readouterr().err
+    record = read_record(tmp_path / "out")
+    assert record is not None
+    changes = {"tool": {**record.origin["tool"], "nncf": "1.0"}, "option": {**record.origin["option"], "beams": 3}}
+    write_record(tmp_path / "out", Record(origin={**record.origin, **changes}, bundles=record.bundles))
+    (tmp_path / "out" / "fp32").rename(tmp_path / "out" / "int8")
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "checkpoint" / name).write_text("more", encoding="utf-8")
+    assert main(left) == 1
+    told = capsys.readouterr().err
+    assert "checkpoint file a.txt is new; checkpoint file b.txt is new; option beams was 3, is 1; and 1 more)" in told
+    assert exported == []
 
 
-def test_bundle_of_other_weights_is_refused(left: Path, small_checkpoint: Callable[[str], Path]) -> None:
-    """Of another revision; or the folder has the same name, but was trained on after the bundle was made."""
-    checkpoint = shutil.copytree(small_checkpoint("caption"), left.parent / small_checkpoint("caption").name)
-    made_s = time.time() + 3600
-    os.utime(checkpoint / "model.safetensors", (made_s, made_s))
-    with pytest.raises(ExportError, match=r"it was made on .*, and the weights of .* were written since"):
-        is_there(left, str(checkpoint), FP32)
-    source = open_bundle(left).manifest.source
-    rewrite(left, source=source.model_copy(update={"revision": COMMIT}).model_dump())
-    with pytest.raises(ExportError, match=f"it is of the revision {COMMIT}, not of a folder"):
-        is_there(left, str(small_checkpoint("caption")), FP32)
+def test_bundle_that_no_run_of_the_sweep_wrote_is_refused(
+    left: list[str], tmp_path: Path, exported: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An export of its own in a variant's place, with other options, layers that were kept or another name."""
+    manifest = tmp_path / "out" / "fp32" / "manifest.json"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace("small", "other"), encoding="utf-8")
+    assert main(left) == 1
+    told = capsys.readouterr().err
+    assert f"{manifest.parent} holds a bundle that this sweep did not make; remove that folder" in told
+    assert exported == []
 
 
-def test_bundle_that_cannot_be_read_is_refused(left: Path, small_checkpoint: Callable[[str], Path]) -> None:
-    """Nobody can say what it is."""
-    rewrite(left, roles="none")
-    with pytest.raises(BundleError, match=re.escape(f"{left / 'manifest.json'} is not a manifest")):
-        is_there(left, str(small_checkpoint("caption")), FP32)
+def test_reused_bundle_with_a_flipped_bit_is_refused_before_the_exports(
+    left: list[str], tmp_path: Path, exported: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by the comparison, hours later."""
+    flip(tmp_path / "out" / "fp32" / "decoder.bin", 1000)
+    assert main(left) == 1
+    assert "decoder.bin was changed" in capsys.readouterr().err
+    assert exported == []
+
+
+def test_what_cannot_be_read_is_refused(
+    left: list[str], tmp_path: Path, exported: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record or a bundle of which nobody can say what it is."""
+    (tmp_path / "out" / "fp32" / "manifest.json").write_text("{}", encoding="utf-8")
+    assert main(left) == 1
+    assert "manifest.json is not a manifest" in capsys.readouterr().err
+    (tmp_path / "out" / "sweep.json").write_text('{"origin": ', encoding="utf-8")
+    assert main(left) == 1
+    assert f"{tmp_path / 'out' / 'sweep.json'}, which tells what the bundles" in capsys.readouterr().err
+    assert exported == []
+
+
+def test_record_without_a_bundle_binds_nobody(
+    left: list[str], tmp_path: Path, exported: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first export of an earlier run failed: another sweep may have the folder, and the record is its own."""
+    shutil.rmtree(tmp_path / "out" / "fp32")
+    assert main([*left, "--max-new-tokens", "40"]) == 1
+    assert len(exported) == 1
+    record = read_record(tmp_path / "out")
+    assert record is not None
+    assert (record.origin["option"]["max_new_tokens"], record.bundles) == (40, {})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sweep.json"]
 
 
 def test_revision_of_a_hub_checkpoint_is_the_commit_it_stands_for(tmp_path: Path) -> None:

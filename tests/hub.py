@@ -13,8 +13,8 @@ from pathlib import Path
 def hub(repository: str, commits: Mapping[str, Path], main: Sequence[str]) -> Iterator[str]:
     """The URL of a hub with one repository.
 
-    `commits` -> the folder of its files; `main`: the commits that this branch is at, each for one request that names the
-    branch, the last one from then on.
+    `commits` -> the folder of its files; `main`: the commits that this branch is at, each for one request that names
+    the branch, the last one from then on.
     """
     ahead = list(main)
 

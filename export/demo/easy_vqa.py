@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "out", metavar="OUT", type=Path, help="checkpoint folder to write; what training left there is replaced"
     )
-    parser.add_argument("--minutes", type=positive(), default=20.0, help="training time (default: %(default)s)")
+    parser.add_argument("--minutes", type=positive(), default=40.0, help="training time (default: %(default)s)")
     parser.add_argument(
         "--seed", type=whole(0), default=1, help="of the weights and of the batches (default: %(default)s)"
     )

@@ -106,8 +106,11 @@ def test_wrong_start_is_a_sentence(start: Path, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "out").exists()
 
 
-def test_only_what_training_left_is_replaced(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_training_left_is_replaced(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Photos, a checkpoint from elsewhere, a file beside training's own, a file: told before training begins."""
+    monkeypatch.setattr(training, "train", lambda *_: None)
     photos, public, noted, file = (tmp_path / name for name in ("photos", "public", "noted", "file"))
     photos.mkdir()
     write_checkpoint(build_model(), public)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_app.model.manifest import KeptLayers, Loss, Manifest, Task, Thresholds
+from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
 from export.errors import ExportError
 from export.examples import Examples
-from export.precision import in_words
 from export.quality import Case, measure, shortfalls, summarise
 from export.workbench import Workbench
 

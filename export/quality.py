@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from edge_app.camera.files import load_image
 from edge_app.model.manifest import Loss, Task, Thresholds
+from edge_app.model.precision import in_words
 from edge_app.model.vlm import Encoding, Text, VisionLanguageModel
 from export.examples import Example, Question
-from export.precision import in_words
 from export.scores import caption_scores, is_right
 
 SURE = 0.5  # FP32 is sure of a token above this probability: no other token can then be as probable

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from edge_app.model.manifest import Loss, Manifest, Task
+from edge_app.model.precision import in_words
 from export.options import Options
 from export.pipeline import Report
-from export.precision import in_words
 
 
 def summary(report: Report, options: Options) -> str:

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from export.checkpoint import load
+from export.errors import first_line
 from export.model_card import licence_in, licence_of
 from tests.hub import hub
 from tests.processes import ROOT
@@ -122,3 +123,11 @@ def test_card_that_cannot_be_read_is_told(card: bytes, tmp_path: Path, capsys: p
     (tmp_path / "README.md").write_bytes(card)
     assert licence_of(str(tmp_path), None) is None
     assert f"The bundle will name no licence: the card of {tmp_path} cannot be read (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(OSError("\nnot there\nsee the manual"), "not there"), (OSError(" \n"), "OSError")]
+)
+def test_first_line_of_an_error_is_never_empty(error: OSError, line: str) -> None:
+    """Libraries explain over many lines, or say nothing at all; a sentence has room for one."""
+    assert first_line(error) == line

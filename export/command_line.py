@@ -55,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--keep-question", action="store_true", help="do not lower-case and strip questions as BLIP does")
     p.add_argument("--beams", metavar="N", type=whole(1, 16), default=1, help="of the bundle; default: 1 (greedy)")
-    p.add_argument("--max-new-tokens", metavar="N", type=whole(1, MOST_NEW_TOKENS), default=20, help="longest text; default: 20")
+    p.add_argument(
+        "--max-new-tokens", metavar="N", type=whole(1, MOST_NEW_TOKENS), default=20, help="longest text; default: 20"
+    )
     p.add_argument(
         "--parity-pictures", metavar="N", type=whole(0), default=8, help="compared with transformers; default: 8"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, metadata_load
 from huggingface_hub.errors import RemoteEntryNotFoundError
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from export.errors import first_line
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -94,7 +95,9 @@ def _sweep(wanted: Sequence[str], arguments: argparse.Namespace) -> int:
             continue
         print(f"{name}: {' '.join(VARIANTS[name]) or 'the default'}", file=sys.stderr)
         write_record(out, record)  # before there is a bundle that it tells of
-        if status := export(_export_command(name, arguments)):
+        with redirect_stdout(sys.stderr):  # stdout is for the comparison
+            status = export(_export_command(name, arguments))
+        if status:
             return status
         made = open_bundle(out / name, verify=False)  # the export has just hashed it
         record = Record(origin=origin, bundles={**record.bundles, name: made.hash})

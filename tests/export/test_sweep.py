@@ -36,7 +36,7 @@ def test_variants_are_made_once_and_compared_with_fp32(
     for _ in range(2):
         assert main([str(argument) for argument in command]) == 0
         out, err = capsys.readouterr()
-        bundles = json.loads(out.splitlines()[-1])["bundles"]
+        bundles = json.loads(out)["bundles"]
         assert [Path(bundle["path"]).name for bundle in bundles] == ["fp32", "decoder-fp16"]
         assert [bundle["precision"] for bundle in bundles] == ["fp32", "int8, decoder fp16"]
     assert f"decoder-fp16: taken from {tmp_path / 'decoder-fp16'}" in err

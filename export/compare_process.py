@@ -23,7 +23,8 @@ from edge_app.errors import EdgeAppError
 from edge_app.model.loading import load_models
 from edge_app.model.manifest import Task
 from edge_app.model.measure import rss_bytes, time_round
-from edge_app.model.vlm import Text, VisionLanguageModel
+from edge_app.model.result import Text
+from edge_app.model.vlm import VisionLanguageModel
 from export.errors import ExportError
 from export.held_signals import signals_held
 

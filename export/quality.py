@@ -19,7 +19,8 @@ from tqdm import tqdm
 from edge_app.camera.files import load_image
 from edge_app.model.manifest import Loss, Task, Thresholds
 from edge_app.model.precision import in_words
-from edge_app.model.vlm import Encoding, Text, VisionLanguageModel
+from edge_app.model.result import Text
+from edge_app.model.vlm import Encoding, VisionLanguageModel
 from export.examples import Example, Question
 from export.scores import caption_scores, is_right
 

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from edge_app.errors import BadRequestError
 from edge_app.model.golden import QUESTION, golden_picture
 from edge_app.model.manifest import MOST_NEW_TOKENS, Generation, ImageSpec, Task
-from edge_app.model.vlm import Text, VisionLanguageModel
+from edge_app.model.result import Text
+from edge_app.model.vlm import VisionLanguageModel
 
 ANSWER_TOKENS = 3  # such as "two red circles" without its end
 

@@ -17,41 +17,22 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from edge_app.errors import BadRequestError
+from edge_app.model.beam import beam_search
 from edge_app.model.bundle import Bundle
 from edge_app.model.contract import check_graphs
+from edge_app.model.decoded import Decoded
 from edge_app.model.decoder import Decoder
-from edge_app.model.decoding import Decoded, decode, rank
 from edge_app.model.device import Compiler, Graph
+from edge_app.model.greedy import greedy
 from edge_app.model.image import to_pixels
 from edge_app.model.kv_cache import MASKED, KvCache, memory_names
 from edge_app.model.manifest import ROLES_OF_TASK, Generation, Role
+from edge_app.model.ranking import rank
 from edge_app.model.region import Region, image_mask
+from edge_app.model.result import Text, yes_no
 from edge_app.model.text import TextCodec
 
 MAX_CHOICES = 128  # BLIP re-ranks its 128 best answers in full
-
-
-@dataclass(frozen=True)
-class Text:
-    """What the model said.
-
-    Attributes:
-        text: decoded, prompt removed.
-        token_ids: prompt, text and end token.
-        confidence: mean probability of the decoded tokens, or the share of the winning choice; 0..1.
-        p_yes: P(yes) / (P(yes) + P(no)) at the first answer token; None for captions.
-        yes_no_mass: P(yes) + P(no): near 0 when the question is not a yes/no question.
-        tokens: decoded tokens, end token included.
-        timing_ms: image, vision, question, decode, total.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    confidence: float
-    p_yes: float | None
-    yes_no_mass: float | None
-    tokens: int
-    timing_ms: dict[str, float]
 
 
 @dataclass
@@ -122,6 +103,7 @@ class VisionLanguageModel:
         prompt: str | None = None,
         region: Region | None = None,
         options: Generation | None = None,
+        draft: Sequence[int] = (),
     ) -> Text:
         """Describe an encoded frame.
 
@@ -130,6 +112,8 @@ class VisionLanguageModel:
             prompt: words the caption begins with; None takes the bundle's default.
             region: describe only this part of the frame (leaks a little: image states are mixed globally).
             options: decoding options; None takes the bundle's default.
+            draft: `token_ids` of another caption, such as that of the frame before: what it has in common with this
+                one is decoded in a single pass. The text is the same without it. Beams take none.
 
         Raises:
             BadRequestError: the prompt is too long.
@@ -141,7 +125,8 @@ class VisionLanguageModel:
         prompt_ids = self.codec.prompt_ids(options.prompt if prompt is None else prompt)
         started = time.perf_counter()
         memory = self._memory("caption_memory", encoding)
-        decoded = self._decode(memory, self._image_mask(region), prompt_ids, options)
+        drafted = tuple(draft[len(prompt_ids) :]) if list(draft[: len(prompt_ids)]) == prompt_ids else ()
+        (decoded,) = self._decode(memory, self._image_mask(region), [prompt_ids], options, draft=drafted)
         words = decoded.token_ids[len(prompt_ids) :]
         timing = _timing(encoding, question_ms=0.0, spent_ms=(time.perf_counter() - started) * 1000)
         return Text(self.codec.decode(words), decoded.token_ids, decoded.confidence, None, None, len(words), timing)
@@ -162,23 +147,55 @@ class VisionLanguageModel:
             BundleError: the bundle has no vqa task.
             DeviceError: the device failed.
         """
+        if choices is None:
+            return self.answers(encoding, [question], region=region, options=options)[0]
         self.bundle.require("vqa")
-        options = options or self.manifest.generation["vqa"]
         question_ids = self.codec.question_ids(question)
         choice_ids = self._choice_ids(choices)
         started = time.perf_counter()
         memory, mask = self._ask(encoding, [question_ids], region)
         asked_ms = (time.perf_counter() - started) * 1000
-        if choices is None:
-            decoded = self._decode(memory, mask, [self.manifest.tokens.start], options)
-            text = self.codec.decode(decoded.token_ids[1:])
-        else:
-            best, decoded = self._rank(memory, mask, choice_ids)
-            text = choices[best]
+        best, decoded = self._rank(memory, mask, choice_ids)
         timing = _timing(encoding, question_ms=asked_ms, spent_ms=(time.perf_counter() - started) * 1000)
-        p_yes, mass = self._yes_no(decoded)
+        return self._answer(decoded, choices[best], timing)
+
+    def answers(
+        self,
+        encoding: Encoding,
+        questions: Sequence[str],
+        *,
+        region: Region | None = None,
+        options: Generation | None = None,
+    ) -> list[Text]:
+        """Answer several questions about an encoded frame as one batch: each as if it were asked alone.
+
+        `timing_ms` of every answer is that of the whole batch. With beams they are answered one after the other.
+
+        Raises:
+            BadRequestError: no question, an empty or too long one, a region without area.
+            BundleError: the bundle has no vqa task.
+            DeviceError: the device failed.
+        """
+        self.bundle.require("vqa")
+        options = options or self.manifest.generation["vqa"]
+        if not questions:
+            raise BadRequestError("No question was given; give at least one.")
+        question_ids = [self.codec.question_ids(question) for question in questions]
+        started = time.perf_counter()
+        asked_ms = 0.0
+        texts: list[Decoded] = []
+        for batch in [question_ids] if options.beams == 1 else [[ids] for ids in question_ids]:
+            asked = time.perf_counter()
+            memory, mask = self._ask(encoding, batch, region)
+            asked_ms += (time.perf_counter() - asked) * 1000
+            texts += self._decode(memory, mask, [[self.manifest.tokens.start]] * len(batch), options)
+        timing = _timing(encoding, question_ms=asked_ms, spent_ms=(time.perf_counter() - started) * 1000)
+        return [self._answer(decoded, self.codec.decode(decoded.token_ids[1:]), timing) for decoded in texts]
+
+    def _answer(self, decoded: Decoded, text: str, timing_ms: dict[str, float]) -> Text:
+        p_yes, mass = yes_no(decoded.first_logits, self.manifest.tokens)
         new_tokens = len(decoded.token_ids) - 1
-        return Text(text, decoded.token_ids, decoded.confidence, p_yes, mass, new_tokens, timing)
+        return Text(text, decoded.token_ids, decoded.confidence, p_yes, mass, new_tokens, timing_ms)
 
     def check(
         self, task: str, pixels: NDArray[np.float32], question: str | None, token_ids: Sequence[int]
@@ -227,18 +244,27 @@ class VisionLanguageModel:
         return {name: graph.tensor(name) for name in graph.outputs}, mask
 
     def _decode(
-        self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], prompt: Sequence[int], options: Generation
-    ) -> Decoded:
-        capacity = len(prompt) + options.max_new_tokens
+        self,
+        memory: dict[str, ov.Tensor],
+        mask: NDArray[np.float32],
+        prompts: Sequence[Sequence[int]],
+        options: Generation,
+        *,
+        draft: Sequence[int] = (),
+    ) -> list[Decoded]:
+        """One text a prompt [B][T]; beams and drafts are for B = 1."""
+        capacity = len(prompts[0]) + options.max_new_tokens
         if capacity > self._decoder.max_positions:
             raise BadRequestError(
                 f"{capacity} tokens are asked for, this model has {self._decoder.max_positions} positions; "
                 "ask for a shorter text."
             )
-        self._decoder.begin(self._cache(memory, mask, batch=options.beams, capacity=capacity))
+        rows = np.array(prompts, np.int64)
+        self._decoder.begin(self._cache(memory, mask, batch=max(options.beams, len(rows)), capacity=capacity))
         tokens = self.manifest.tokens
-        prompts = np.array([prompt], np.int64)
-        return decode(self._decoder, prompts, options, end=tokens.end, pad=tokens.pad)[0]
+        if options.beams > 1:
+            return [beam_search(self._decoder, rows[0], options, end=tokens.end)]
+        return greedy(self._decoder, rows, options, end=tokens.end, pad=tokens.pad, draft=draft)
 
     def _rank(
         self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], choices: Sequence[Sequence[int]]
@@ -273,18 +299,6 @@ class VisionLanguageModel:
 
     def _image_mask(self, region: Region | None) -> NDArray[np.float32]:
         return self._everywhere if region is None else image_mask(region, self.manifest.image)
-
-    def _yes_no(self, decoded: Decoded) -> tuple[float | None, float | None]:
-        """Normalised P(yes) and P(yes) + P(no) at the first answer token, from the raw logits."""
-        yes, no = self.manifest.tokens.yes, self.manifest.tokens.no
-        if yes is None or no is None:
-            return None, None
-        logits = decoded.first_logits.astype(np.float64)
-        shares = np.exp(logits - logits.max())
-        p_yes, p_no = shares[yes] / shares.sum(), shares[no] / shares.sum()
-        if p_yes + p_no == 0:
-            return 0.5, 0.0
-        return float(p_yes / (p_yes + p_no)), float(p_yes + p_no)
 
 
 def _timing(encoding: Encoding, *, question_ms: float, spent_ms: float) -> dict[str, float]:

@@ -18,7 +18,8 @@ from edge_app.frames import FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.manifest import Task
-from edge_app.model.vlm import Encoding, Text, VisionLanguageModel
+from edge_app.model.result import Text
+from edge_app.model.vlm import Encoding, VisionLanguageModel
 
 log = logging.getLogger(__name__)
 

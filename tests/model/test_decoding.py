@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_app.model.beam import beam_search
 from edge_app.model.decoder import Decoder
-from edge_app.model.decoding import RANK_SMOOTHING, beam_search, greedy, rank
+from edge_app.model.greedy import greedy
 from edge_app.model.manifest import Generation
+from edge_app.model.ranking import RANK_SMOOTHING, rank
 
 # Vocabulary: 0 pad, 1 start, 2 end, 3 "a", 4 "b". P(next | last token) of a first-order chain.
 PAD, START, END, A, B = range(5)

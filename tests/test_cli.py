@@ -158,12 +158,14 @@ def test_decoding_options_out_of_range_are_refused(bundle: Path) -> None:
     assert "beams are 1-16" in run.stderr
 
 
-def test_bench_reports_every_stage(bundle: Path) -> None:
-    """Stage medians, tokens a second, the share of the memory's speed, memory and the machine."""
+def test_bench_reports_every_work_and_stage(bundle: Path) -> None:
+    """Medians of the works of a board, each stage with its share of the machine's limit, memory and the machine."""
     run = edge_app("bench", "--bundle", bundle, "--runs", 2, "--threads", 1, "--json")
     assert run.returncode == 0, run.stderr
     (report,) = lines(run)
-    assert {"bundle", "device", "cpu", "threads", "load_s", "tokens_per_s", "rss_mb"} <= set(report)
+    assert {"bundle", "device", "cpu", "threads", "load_s", "machine", "rss_mb"} <= set(report)
     assert report["threads"] == 1
-    stages = {f"{work}_{stage}" for work in ("caption", "question") for stage in ("image", "vision", "decode", "total")}
-    assert stages | {"question_further"} <= set(report["stages_ms"])
+    works = ("caption_new_ms", "caption_draft_ms", "question_first_ms", "question_further_ms", "rules10_ms")
+    assert set(report["work"]) == set(works)
+    assert set(report["stages"]) == {"vision", "caption_memory", "question_memory", "question_encoder", "decoder"}
+    assert all(stage["ms"] > 0 and stage["share_of_limit"] > 0 for stage in report["stages"].values())

@@ -1,4 +1,4 @@
-"""`edge-app bench`: stage times, tokens a second, memory, and how near the decoder comes to the memory's speed."""
+"""`edge-app bench`: the works of a board in milliseconds, each stage beside the limit of the machine, and memory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import argparse
 import json
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from edge_app.commands.arguments import add_model_arguments, at_least, load_from
-from edge_app.model.measure import cpu_name, medians, picture_to_time, rss_bytes, time_round
+from edge_app.model.limits import Machine, arithmetic_of, measure_machine, work_of
+from edge_app.model.manifest import Role
+from edge_app.model.measure import cpu_name, medians, picture_to_time, rss_bytes
 from edge_app.model.vlm import VisionLanguageModel
+from edge_app.model.work import CAPTION_TOKENS, time_stages, time_work
 
-COPY_BYTES = 256 << 20  # larger than any last-level cache of a board
+WORKS = {
+    "caption_new_ms": "caption of a new scene",
+    "caption_draft_ms": "caption like the last one",
+    "question_first_ms": "first question on a frame",
+    "question_further_ms": "further question",
+    "rules10_ms": "ten yes/no rules on a frame",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", metavar="N", type=at_least(1), default=7, help="medians are taken over N runs; default: 7"
     )
     parser.add_argument(
-        "--tokens", metavar="N", type=at_least(2), default=20, help="new tokens a caption, forced; default: 20"
+        "--tokens",
+        metavar="N",
+        type=at_least(2),
+        default=CAPTION_TOKENS,
+        help="new tokens a caption, forced; default: %(default)s",
     )
 
 
@@ -33,76 +44,73 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 when done."""
     started = time.monotonic()
     models = load_from(arguments)
-    report: dict[str, Any] = {
-        "bundle": models.models[0].manifest.name,
+    model = models.models[0]
+    # A GPU beside the CPU reads the same memory: then by all threads that this process may use.
+    threads = model.threads or len(os.sched_getaffinity(0))
+    load_s = time.monotonic() - started
+    work_ms, stages_ms = measure(model, runs=arguments.runs, tokens=arguments.tokens)
+    resident_mb = round(rss_bytes() / 1e6)  # before the machine's limits are measured, which takes memory of its own
+    machine = measure_machine(model.compiler, threads)
+    report = {
+        "bundle": model.manifest.name,
         "device": models.device,
         "fallbacks": list(models.fallbacks),
         "cpu": cpu_name(),
-        "threads": models.models[0].threads,
+        "threads": model.threads,
         "runs": arguments.runs,
-        "load_s": round(time.monotonic() - started, 2),
+        "tokens": arguments.tokens,
+        "load_s": round(load_s, 2),
+        "work": work_ms,
+        "stages": {
+            role: {"ms": spent_ms, "share_of_limit": round(_least_ms(model, role, machine) / spent_ms, 3)}
+            for role, spent_ms in stages_ms.items()
+        },
+        "machine": {
+            "read_gb_per_s": round(machine.read_bytes_per_s / 1e9, 1),
+            **{f"{kind}_gop_per_s": round(rate / 1e9) for kind, rate in machine.operations_per_s.items()},
+        },
+        "rss_mb": resident_mb,
     }
-    report.update(measure(models.models[0], runs=arguments.runs, tokens=arguments.tokens))
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        print(_table(report))
+    print(json.dumps(report) if arguments.json else _table(report))
     return 0
 
 
-def measure(model: VisionLanguageModel, *, runs: int, tokens: int) -> dict[str, Any]:
-    """Median stage times in ms over `runs` rounds (`time_round`) after one that is thrown away; decoder and memory."""
+def measure(
+    model: VisionLanguageModel, *, runs: int, tokens: int = CAPTION_TOKENS
+) -> tuple[dict[str, float], dict[Role, float]]:
+    """Medians in ms of every work and of every stage, over `runs` rounds after one that is thrown away."""
     picture = picture_to_time(model.manifest.image)
     tasks = model.manifest.tasks
-    rounds = [time_round(model, picture, tokens=tokens, tasks=tasks) for _ in range(runs + 1)]
-    stages_ms = medians(rounds[1:])
-    ms_per_token = stages_ms.pop("ms_per_token", None)
-    report: dict[str, Any] = {"stages_ms": stages_ms}
-    if ms_per_token is not None:
-        report |= _decoder_figures(model, ms_per_token)
-    report["rss_mb"] = round(rss_bytes() / 1e6)
-    return report
+    works: list[Mapping[str, float]] = []
+    stages: list[Mapping[Role, float]] = []
+    for _ in range(runs + 1):
+        works.append(time_work(model, picture, tasks=tasks, tokens=tokens))
+        stages.append(time_stages(model, picture, tasks=tasks))
+    return medians(works[1:]), medians(stages[1:])
 
 
-def _decoder_figures(model: VisionLanguageModel, ms_per_token: float) -> dict[str, Any]:
-    """Time of one more token, and the share of the limit that reading the decoder's weights sets."""
-    weights_bytes = model.manifest.roles["decoder"].bin.size_bytes
-    # A GPU beside the CPU reads the same memory: then by all threads that this process may use.
-    threads = model.threads or len(os.sched_getaffinity(0))
-    bandwidth = _bandwidth_bytes_per_s(threads)
-    return {
-        "ms_per_token": round(ms_per_token, 2),
-        "tokens_per_s": round(1000 / ms_per_token, 1),
-        "memory_read_gb_per_s": round(bandwidth / 1e9, 1),
-        "memory_read_threads": threads,
-        "decoder_share_of_bandwidth": round(weights_bytes / bandwidth * 1000 / ms_per_token, 3),
-    }
-
-
-def _bandwidth_bytes_per_s(threads: int) -> float:
-    """Memory read speed of `threads` threads: sums over parts of a large array, best of five."""
-    parts = np.array_split(np.ones(COPY_BYTES // 8, np.int64), threads)
-    best_s = float("inf")
-    with ThreadPoolExecutor(threads) as pool:  # NumPy sums without holding the interpreter's lock
-        for _ in range(5):
-            started = time.perf_counter()
-            list(pool.map(np.sum, parts))
-            best_s = min(best_s, time.perf_counter() - started)
-    return COPY_BYTES / best_s
+def _least_ms(model: VisionLanguageModel, role: Role, machine: Machine) -> float:
+    """What the stage's last run could have taken at best."""
+    arithmetic = arithmetic_of(role, model.manifest.roles[role].precision)
+    return machine.least_ms(work_of(model.bundle.role_path(role), model.graphs[role].bound_shapes(), arithmetic))
 
 
 def _table(report: dict[str, Any]) -> str:
-    machine = report["cpu"] if report["threads"] is None else f"{report['cpu']}, {report['threads']} threads"
+    cpu = report["cpu"] if report["threads"] is None else f"{report['cpu']}, {report['threads']} threads"
     lines = [
-        f"{report['bundle']} on {report['device']} ({machine}), medians of {report['runs']} runs",
+        f"{report['bundle']} on {report['device']} ({cpu}), medians of {report['runs']} runs, "
+        f"captions of {report['tokens']} tokens",
         *(f"  {sentence}" for sentence in report["fallbacks"]),
     ]
-    lines += [f"  {stage:<18} {value:9.2f} ms" for stage, value in report["stages_ms"].items()]
-    if "tokens_per_s" in report:
-        lines.append(f"  {report['ms_per_token']:.2f} ms a token, {report['tokens_per_s']:.1f} tokens/s")
-        lines.append(
-            f"  decoder at {report['decoder_share_of_bandwidth']:.0%} of the limit that reading its weights sets "
-            f"({report['memory_read_gb_per_s']} GB/s measured with {report['memory_read_threads']} threads)"
-        )
+    lines += [f"  {WORKS[work]:<28} {spent_ms:9.2f} ms" for work, spent_ms in report["work"].items()]
+    lines += [
+        f"  {role:<28} {stage['ms']:9.2f} ms, {stage['share_of_limit']:4.0%} of the machine's limit"
+        for role, stage in report["stages"].items()
+    ]
+    machine = report["machine"]
+    lines.append(
+        f"  the machine reads {machine['read_gb_per_s']} GB/s and multiplies matrices at {machine['int8_gop_per_s']} "
+        f"GOP/s in INT8, {machine['fp32_gop_per_s']} in FP32"
+    )
     lines.append(f"  {report['rss_mb']} MB resident, loaded in {report['load_s']} s")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Graph:
         self.inputs: dict[str, Shape] = {port.get_any_name(): _shape(port) for port in compiled.inputs}
         self.outputs: dict[str, Shape] = {port.get_any_name(): _shape(port) for port in compiled.outputs}
         self.threads = _threads(compiled)  # of the CPU; None where the device does not say
+        self.last_ms = 0.0  # that the last `run` took
         self._request = compiled.create_infer_request()
         self._bound: dict[str, Any] = {}  # keeps bound arrays alive: OpenVINO holds only their address
 
@@ -74,10 +76,16 @@ class Graph:
     def run(self, inputs: Mapping[str, Any]) -> None:
         """Bind `inputs` and infer. Raises DeviceError when the device fails."""
         self.bind(inputs)
+        started = time.perf_counter()
         try:
             self._request.infer()
         except RuntimeError as error:
             raise DeviceError(f"The {self.role} graph failed on {self.device}: {_first_line(error)}.") from error
+        self.last_ms = (time.perf_counter() - started) * 1000
+
+    def bound_shapes(self) -> dict[str, Shape]:
+        """The shapes of the inputs as they are bound now."""
+        return {name: tuple(value.shape) for name, value in self._bound.items()}
 
     def tensor(self, name: str) -> ov.Tensor:
         """An output as a tensor that another graph can take as input without a copy."""
@@ -140,10 +148,12 @@ class Compiler:
             BundleError: the bundle lacks the role.
             DeviceError: OpenVINO cannot read or compile it on this device.
         """
-        path = bundle.role_path(role)
+        return Graph(self.compile_model(bundle.role_path(role)), role, self.device)
+
+    def compile_model(self, model: Path | ov.Model) -> ov.CompiledModel:
+        """Compile an IR or a model in memory. Raises DeviceError when OpenVINO cannot."""
         try:
-            compiled = core().compile_model(str(path), self.device, self._properties)
+            return core().compile_model(str(model) if isinstance(model, Path) else model, self.device, self._properties)
         except RuntimeError as error:
-            reason = _first_line(error)
-            raise DeviceError(f"OpenVINO cannot compile {path} for {self.device}: {reason}.") from error
-        return Graph(compiled, role, self.device)
+            name = model if isinstance(model, Path) else model.get_friendly_name()
+            raise DeviceError(f"OpenVINO cannot compile {name} for {self.device}: {_first_line(error)}.") from error

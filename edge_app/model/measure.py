@@ -11,6 +11,7 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from edge_app.model.golden import QUESTION, golden_picture
 from edge_app.model.manifest import MOST_NEW_TOKENS, Generation, ImageSpec, Task
 from edge_app.model.result import Text
 from edge_app.model.vlm import VisionLanguageModel
+
+_Name = TypeVar("_Name", bound=str)
 
 ANSWER_TOKENS = 3  # such as "two red circles" without its end
 
@@ -62,7 +65,7 @@ def time_round(
     return times_ms
 
 
-def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def medians(rounds: Sequence[Mapping[_Name, float]]) -> dict[_Name, float]:
     """The median of each time over the rounds."""
     return {name: round(statistics.median(times_ms[name] for times_ms in rounds), 3) for name in rounds[0]}
 

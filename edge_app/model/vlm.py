@@ -59,18 +59,18 @@ class VisionLanguageModel:
         self.manifest = bundle.manifest
         self.device = device
         self.codec = TextCodec(bundle)
-        compiler = Compiler(device, threads=threads, cache_dir=cache_dir)
+        self.compiler = Compiler(device, threads=threads, cache_dir=cache_dir)
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
-        self._graphs: dict[Role, Graph] = {role: compiler.compile(bundle, role) for role in roles}
-        check_graphs(self._graphs, self.manifest)
-        self._decoder = Decoder(self._graphs["decoder"], self.manifest.text)
+        self.graphs: dict[Role, Graph] = {role: self.compiler.compile(bundle, role) for role in roles}
+        check_graphs(self.graphs, self.manifest)
+        self._decoder = Decoder(self.graphs["decoder"], self.manifest.text)
         self._serial = 0
         self._everywhere = np.zeros((1, 1, 1, self.manifest.image.positions), np.float32)
 
     @property
     def threads(self) -> int | None:
         """CPU threads, the most that a graph uses; None on a device that does not say, such as a GPU."""
-        return max((graph.threads for graph in self._graphs.values() if graph.threads is not None), default=None)
+        return max((graph.threads for graph in self.graphs.values() if graph.threads is not None), default=None)
 
     def encode(self, image: NDArray[np.uint8]) -> Encoding:
         """Encode a frame [H, W, 3] BGR; the previous Encoding of this object becomes invalid.
@@ -90,7 +90,7 @@ class VisionLanguageModel:
 
     def _encode_pixels(self, pixels: NDArray[np.float32], *, image_ms: float) -> Encoding:
         started = time.perf_counter()
-        vision = self._graphs["vision"]
+        vision = self.graphs["vision"]
         vision.run({"pixels": pixels})
         self._serial += 1
         timing = {"image": image_ms, "vision": (time.perf_counter() - started) * 1000}
@@ -220,7 +220,7 @@ class VisionLanguageModel:
         if encoding.serial != self._serial:
             raise ValueError("this Encoding was overwritten by a later encode(); encode the frame again")
         if role not in encoding.memories:
-            graph = self._graphs[role]
+            graph = self.graphs[role]
             graph.run({"image_states": encoding.states})
             encoding.memories[role] = {name: graph.tensor(name) for name in graph.outputs}
         return encoding.memories[role]
@@ -239,7 +239,7 @@ class VisionLanguageModel:
             tokens[row, : len(ids)] = ids
             mask[row, ..., : len(ids)] = 0
         image = self._memory("question_memory", encoding)
-        graph = self._graphs["question_encoder"]
+        graph = self.graphs["question_encoder"]
         graph.run({"tokens": tokens, "token_mask": mask, "image_mask": self._image_mask(region), **image})
         return {name: graph.tensor(name) for name in graph.outputs}, mask
 

@@ -1,8 +1,8 @@
 """Memory that a loaded model does not need: the pages of its weight files, and what malloc keeps for later.
 
 OpenVINO maps a `.bin` and copies its weights into the layout that its kernels read. From then on the file's pages are
-only in the way: they count as memory of this process, and on a board of 4 GB they press others out. They are given back,
-not unmapped: should a graph need them again, for a shape it has not seen, the kernel reads them from the page cache or the
+only in the way: they count as memory of this process, and on a board of 4 GB they press others out. They are given
+back, not unmapped: should a graph need them again, for a shape it has not seen, they come from the page cache or the
 disk.
 """
 

@@ -34,6 +34,8 @@ class Worker:
         self._frames = frames
         # The last encoding of each model and what it shows: asking again about the same frame costs no vision pass.
         self._encodings: dict[VisionLanguageModel, tuple[tuple[str, int], FrameInfo, Encoding]] = {}
+        # Camera -> its last caption, the draft of the next one: a scene that holds still costs one pass of the decoder.
+        self._captions: dict[str, tuple[int, ...]] = {}
         self._operations: dict[str, Callable[[Message], Message]] = {
             "caption": self._caption,
             "ask": self._ask,
@@ -55,8 +57,11 @@ class Worker:
             return _refusal("model_unavailable", error)
 
     def _caption(self, request: Message) -> Message:
-        model, info, encoding = self._encode("caption", str(request["camera"]))
-        return _result(model, info, model.caption(encoding, prompt=request.get("prompt")))
+        camera = str(request["camera"])
+        model, info, encoding = self._encode("caption", camera)
+        text = model.caption(encoding, prompt=request.get("prompt"), draft=self._captions.get(camera, ()))
+        self._captions[camera] = text.token_ids
+        return _result(model, info, text)
 
     def _ask(self, request: Message) -> Message:
         model, info, encoding = self._encode("vqa", str(request["camera"]))

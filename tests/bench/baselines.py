@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from edge_app.camera.files import load_image
 from edge_app.model.measure import cpu_name
+from edge_app.model.work import Picture
 from export.arguments import whole
-from tests.bench.contender import Picture
 from tests.bench.material import LABELS, Label, Material, Size
 from tests.bench.process import BenchError, ContenderProcess
 from tests.bench.report import Comparison, as_json, table

@@ -1,4 +1,4 @@
-"""What a contender can do, and the works it is timed at."""
+"""What a contender can do, and the works it is timed at: those of `edge-app bench`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from edge_app.model.work import ANSWER_TOKENS, CAPTION_TOKENS, QUESTION, RULES, Picture
 
-Picture = NDArray[np.uint8]  # [H, W, 3] BGR, as a camera delivers it
 Ids = tuple[int, ...]  # new token ids, without start token or prompt
 
-CAPTION_TOKENS = 20
-ANSWER_TOKENS = 3
 RULE_TOKENS = 1  # the first token says yes or no; the end token would be a second
-
-# Ten tokens each, [CLS] and [SEP] included.
-QUESTION = "is there a person at the door?"
-FURTHER_QUESTION = "how many cups are on the table?"
-RULES = (
-    QUESTION,
-    "is there a car on the street?",
-    "is there a dog in the garden?",
-    "is there a parcel at the door?",
-    "is the light in the kitchen on?",
-    "is the window in the hall open?",
-    "is someone sitting at the long table?",
-    "is there smoke in the whole room?",
-    "is there water on the kitchen floor?",
-    "are there two people in the room?",
-)
+FURTHER_QUESTION = RULES[1]  # ten tokens, like every other question
 
 
 class Contender(Protocol):

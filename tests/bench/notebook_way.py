@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import openvino.properties.hint as hints
 import torch
 from numpy.typing import NDArray
-from openvino import properties
 from torch import Tensor
 from transformers import BlipConfig, BlipTextLMHeadModel
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
-from edge_app.model.device import core
+from edge_app.model.device import Compiler
 from tests.bench.contender import Ids
 from tests.bench.notebook_ir import TEXT_DECODER, TEXT_ENCODER, VISION
 from tests.bench.public_way import Asked, Pixels, PublicWay, forced
@@ -48,11 +46,12 @@ class NotebookWay(PublicWay):
         config: Any = BlipConfig.from_pretrained(checkpoint).text_config
         self._start = config.bos_token_id
         self._special = {"eos_token_id": config.sep_token_id, "pad_token_id": config.pad_token_id}
-        self._caption_vision = _compile(caption / f"{VISION}.xml", threads).create_infer_request()
-        self._vision = _compile(vqa / f"{VISION}.xml", threads).create_infer_request()
-        self._encoder = _compile(vqa / f"{TEXT_ENCODER}.xml", threads).create_infer_request()
-        self._caption_decoder = text_decoder(config, _compile(caption / f"{TEXT_DECODER}.xml", threads))
-        self._decoder = text_decoder(config, _compile(vqa / f"{TEXT_DECODER}.xml", threads))
+        compiler = Compiler("CPU", threads=threads)  # the runtime's own, so the hints are the same
+        self._caption_vision = compiler.compile_model(caption / f"{VISION}.xml").create_infer_request()
+        self._vision = compiler.compile_model(vqa / f"{VISION}.xml").create_infer_request()
+        self._encoder = compiler.compile_model(vqa / f"{TEXT_ENCODER}.xml").create_infer_request()
+        self._caption_decoder = text_decoder(config, compiler.compile_model(caption / f"{TEXT_DECODER}.xml"))
+        self._decoder = text_decoder(config, compiler.compile_model(vqa / f"{TEXT_DECODER}.xml"))
 
     def generate_caption(self, pixels: Pixels, tokens: int) -> Ids:
         states = _run(self._caption_vision, ov.Tensor(pixels, shared_memory=True))
@@ -117,18 +116,6 @@ class _CompiledTextDecoder(BlipTextLMHeadModel):  # type: ignore[no-untyped-call
         logits = torch.from_numpy(request.get_output_tensor(0).data)
         present: Any = [request.get_output_tensor(1 + index) for index in range(len(self._nothing))]
         return CausalLMOutputWithCrossAttentions(logits=logits, past_key_values=present)
-
-
-def _compile(path: Path, threads: int) -> ov.CompiledModel:
-    """With the very hints of this project's runtime (`edge_app.model.device.Compiler`)."""
-    settings: dict[str, Any] = {
-        hints.performance_mode(): hints.PerformanceMode.LATENCY,
-        properties.num_streams(): 1,
-        hints.inference_precision(): ov.Type.f32,
-    }
-    if threads:
-        settings[properties.inference_num_threads()] = threads
-    return core().compile_model(path, "CPU", settings)
 
 
 def _bind(request: ov.InferRequest, tensors: Sequence[ov.Tensor]) -> None:

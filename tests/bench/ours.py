@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_app.model.bundle import open_bundle
-from edge_app.model.manifest import Generation
 from edge_app.model.result import Text
 from edge_app.model.vlm import Encoding, VisionLanguageModel
-from tests.bench.contender import RULE_TOKENS, Ids, Picture
+from edge_app.model.work import Picture, forced_to
+from tests.bench.contender import RULE_TOKENS, Ids
 
 
 class Ours:
@@ -36,7 +36,7 @@ class Ours:
 
     def _described(self, image: Picture, tokens: int, *, draft: Sequence[int]) -> Ids:
         encoding = self._caption.encode(image)
-        text = self._caption.caption(encoding, prompt="", options=forced(tokens), draft=draft)
+        text = self._caption.caption(encoding, prompt="", options=forced_to(tokens), draft=draft)
         self._last = text.token_ids
         return new_ids(text)
 
@@ -47,7 +47,7 @@ class Ours:
     def further_question(self, question: str, tokens: int) -> Ids:
         if self._encoding is None:
             raise ValueError("There is no picture to ask about; call first_question before further_question.")
-        return new_ids(self._vqa.answer(self._encoding, question, options=forced(tokens)))
+        return new_ids(self._vqa.answer(self._encoding, question, options=forced_to(tokens)))
 
     def further_question_kept(self, question: str, tokens: int) -> Ids:
         """The picture's states are always kept."""
@@ -55,17 +55,12 @@ class Ours:
 
     def rules(self, image: Picture, questions: Sequence[str]) -> list[Ids]:
         """As one batch."""
-        texts = self._vqa.answers(self._vqa.encode(image), questions, options=forced(RULE_TOKENS))
+        texts = self._vqa.answers(self._vqa.encode(image), questions, options=forced_to(RULE_TOKENS))
         return [new_ids(text) for text in texts]
 
     def rules_kept(self, image: Picture, questions: Sequence[str]) -> list[Ids]:
         """The picture's states are always kept."""
         return self.rules(image, questions)
-
-
-def forced(tokens: int) -> Generation:
-    """Exactly so many new tokens, greedily."""
-    return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
 
 
 def new_ids(text: Text) -> Ids:

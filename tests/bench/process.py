@@ -8,7 +8,8 @@ import signal
 from multiprocessing.connection import Connection
 from typing import Self
 
-from tests.bench.contender import Contender, Picture, time_round
+from edge_app.model.work import Picture
+from tests.bench.contender import Contender, time_round
 from tests.bench.material import Label, Material
 
 END_WAIT_S = 5.0  # for a process that was asked to end

@@ -22,7 +22,8 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from edge_app.model.image import to_pixels
 from edge_app.model.manifest import ImageSpec
-from tests.bench.contender import RULE_TOKENS, Ids, Picture
+from edge_app.model.work import Picture
+from tests.bench.contender import RULE_TOKENS, Ids
 
 Pixels = NDArray[np.float32]  # [1, 3, H, W]
 Asked = NDArray[np.int64]  # [1, T] token ids of a question

@@ -16,20 +16,11 @@ from numpy.typing import NDArray
 
 from edge_app.model.device import core
 from edge_app.model.golden import golden_picture
-from edge_app.model.manifest import Generation, Task
+from edge_app.model.manifest import Task
+from edge_app.model.work import ANSWER_TOKENS, CAPTION_TOKENS, QUESTION, RULES, Picture, forced_to
 from export.checkpoint import load
 from export.parity import processor_pixels, reference_ids
-from tests.bench.contender import (
-    ANSWER_TOKENS,
-    CAPTION_TOKENS,
-    FURTHER_QUESTION,
-    QUESTION,
-    RULE_TOKENS,
-    RULES,
-    WORKS,
-    Contender,
-    Ids,
-)
+from tests.bench.contender import FURTHER_QUESTION, RULE_TOKENS, WORKS, Contender, Ids
 from tests.bench.material import LABELS, TASKS, Label, Material, make, prepare
 from tests.bench.notebook_ir import TEXT_DECODER, TEXT_ENCODER, VISION, convert
 from tests.bench.notebook_way import NotebookWay
@@ -39,7 +30,6 @@ from tests.bench.public_way import image_spec
 from tests.bench.pytorch_way import PyTorchWay
 from tests.bench.report import Comparison, table
 
-Picture = NDArray[np.uint8]
 SmallCheckpoint = Callable[[str], Path]
 SmallBundle = Callable[..., Path]
 Expect = Callable[[Task, Picture, str | None, int], Ids]
@@ -99,7 +89,7 @@ def expect(small_checkpoint: SmallCheckpoint) -> Expect:
                 checkpoint,
                 task,
                 processor_pixels(checkpoint, picture),
-                Generation(max_new_tokens=tokens, min_new_tokens=tokens),
+                forced_to(tokens),
                 prompt_ids=[checkpoint.model.config.text_config.bos_token_id],
                 question_ids=checkpoint.tokenizer(question)["input_ids"] if question else [],
             )
@@ -144,8 +134,8 @@ def test_rules_are_those_of_transformers(contender: Contender, pictures: list[Pi
 def test_every_question_has_ten_tokens(small_checkpoint: SmallCheckpoint) -> None:
     """[CLS], eight words and [SEP], so that figures compare; the words are BERT's own and survive the clean-up."""
     tokenizer = load(str(small_checkpoint("vqa"))).tokenizer
-    assert {len(tokenizer(question)["input_ids"]) for question in (FURTHER_QUESTION, *RULES)} == {10}
-    assert (len(RULES), len(set(RULES))) == (10, 10)
+    assert {len(tokenizer(question)["input_ids"]) for question in (QUESTION, FURTHER_QUESTION, *RULES)} == {10}
+    assert len(set(RULES)) == 10
 
 
 def _constants(folder: Path, part: str) -> Counter[str]:
@@ -205,7 +195,7 @@ def test_rounded_weights_change_no_work(
 
 
 def test_driver_prints_one_json_object_with_every_figure(material: Material) -> None:
-    """`--json`: stdout is one object, whatever libraries print; each work has times and ratios; nothing is made anew."""
+    """stdout is one object, whatever libraries print; each work has times and ratios; nothing there is made anew."""
     made = {path: path.stat().st_mtime_ns for path in material.folder.rglob("*")}
     command = [sys.executable, "-m", "tests.bench.baselines", str(material.folder), "--size", "small"]
     done = subprocess.run(

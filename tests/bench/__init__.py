@@ -14,7 +14,7 @@ What makes the comparison fair:
 - Every contender has the same threads, and a process of its own: one works while the others wait.
 - OpenVINO has the same hints everywhere: latency, one stream, FP32 arithmetic. The last is stricter than OpenVINO's own
   choice on a CPU with BF16 units, where it would round what is not INT8; boards have no such units, and rounded FP32 no
-  longer gives transformers' tokens. It costs N16 the most.
+  longer gives transformers' tokens. N16, whose arithmetic is all FP32, would gain the most by it.
 - Pictures become pixels by this project's exact resizing, which is quicker than transformers' processor, for everybody;
   a further question does not even repeat that.
 - The baselines copy nothing that they need not: tensors are shared with PyTorch, and the growing past goes from one

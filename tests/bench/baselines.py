@@ -1,8 +1,10 @@
 """Measure this project beside what people use today; see the package's own words for what makes that fair.
 
-The contenders take turns, a round of each and again, so that whatever else the machine does slows all of them alike.
-What is missing in FOLDER is made first (base: half an hour and 12 GB); delete its `bundle-*` or `notebook-*` folders to
-have them made anew after a change. Progress goes to stderr.
+The contenders take turns, a round of each and again. Even so the machine should be idle: the threads of a contender
+wait for the slowest of them at every operation, and P has the most operations.
+
+What is missing in FOLDER is made first (base: ten minutes of two cores, 7 GB of memory, 5 GB of disk); delete its
+`bundle-*` or `notebook-*` folders to have them made anew after a change. Progress goes to stderr.
 """
 
 from __future__ import annotations
@@ -66,13 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compare(material: Material, labels: Sequence[Label], *, runs: int, threads: int) -> Comparison:
     """Time `runs` rounds of every contender after one that is thrown away; raises BenchError when one fails."""
     picture = frame(material.size)
+    before = os.getloadavg()[0]
     with ExitStack() as stack:
         processes = [
             stack.enter_context(ContenderProcess(label, material, threads=threads))
             for label in tqdm(labels, desc="loading", unit="contender")
         ]
         rounds: dict[Label, list[dict[str, float]]] = {label: [] for label in labels}
-        before = os.getloadavg()[0]
         for _ in tqdm(range(runs + 1), desc="measuring", unit="round"):
             for process in processes:
                 rounds[process.label].append(process.time_round(picture))

@@ -66,19 +66,28 @@ WORKS = {
 
 
 def time_round(contender: Contender, picture: Picture) -> dict[str, float]:
-    """Milliseconds of each of `WORKS`, done once, in an order in which each finds what it builds on."""
-    works: dict[str, Callable[[], object]] = {
-        "caption_new": lambda: contender.caption(picture, CAPTION_TOKENS),
-        "caption_draft": lambda: contender.caption_like_last(picture, CAPTION_TOKENS),
-        "question_first": lambda: contender.first_question(picture, QUESTION, ANSWER_TOKENS),
-        "question_further": lambda: contender.further_question(FURTHER_QUESTION, ANSWER_TOKENS),
-        "question_further_kept": lambda: contender.further_question_kept(FURTHER_QUESTION, ANSWER_TOKENS),
-        "rules10": lambda: contender.rules(picture, RULES),
-        "rules10_kept": lambda: contender.rules_kept(picture, RULES),
+    """Milliseconds of each of `WORKS`, done once, in an order in which each finds what it builds on.
+
+    Raises:
+        ValueError: the contender decoded another number of tokens than it was to, so its times would mean nothing.
+    """
+    works: dict[str, tuple[int, Callable[[], list[Ids]]]] = {
+        "caption_new": (CAPTION_TOKENS, lambda: [contender.caption(picture, CAPTION_TOKENS)]),
+        "caption_draft": (CAPTION_TOKENS, lambda: [contender.caption_like_last(picture, CAPTION_TOKENS)]),
+        "question_first": (ANSWER_TOKENS, lambda: [contender.first_question(picture, QUESTION, ANSWER_TOKENS)]),
+        "question_further": (ANSWER_TOKENS, lambda: [contender.further_question(FURTHER_QUESTION, ANSWER_TOKENS)]),
+        "question_further_kept": (
+            ANSWER_TOKENS,
+            lambda: [contender.further_question_kept(FURTHER_QUESTION, ANSWER_TOKENS)],
+        ),
+        "rules10": (RULE_TOKENS, lambda: contender.rules(picture, RULES)),
+        "rules10_kept": (RULE_TOKENS, lambda: contender.rules_kept(picture, RULES)),
     }
     times_ms: dict[str, float] = {}
-    for name, work in works.items():
+    for name, (tokens, work) in works.items():
         started = time.perf_counter()
-        work()
+        texts = work()
         times_ms[name] = (time.perf_counter() - started) * 1000
+        if wrong := [len(text) for text in texts if len(text) != tokens]:
+            raise ValueError(f"{name} decoded {wrong[0]} tokens where {tokens} were forced; its time means nothing.")
     return times_ms

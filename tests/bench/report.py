@@ -23,8 +23,8 @@ class Comparison:
         threads: of each contender.
         cpu: name of the processor.
         versions: of the libraries.
-        load_average: of one minute, before the first round and after the last. The measurement itself makes `threads`
-            of the latter; a larger one before it means that somebody else was at work.
+        load_average: of one minute, before the contenders are loaded and after the last round. The measurement itself
+            makes `threads` of the latter; one that is not small before means that somebody else was at work.
     """
 
     rounds: Mapping[Label, Sequence[Mapping[str, float]]]

@@ -20,7 +20,7 @@ from edge_app.model.manifest import Task
 from edge_app.model.work import ANSWER_TOKENS, CAPTION_TOKENS, QUESTION, RULES, Picture, forced_to
 from export.checkpoint import load
 from export.parity import processor_pixels, reference_ids
-from tests.bench.contender import FURTHER_QUESTION, RULE_TOKENS, WORKS, Contender, Ids
+from tests.bench.contender import FURTHER_QUESTION, RULE_TOKENS, WORKS, Contender, Ids, time_round
 from tests.bench.material import LABELS, TASKS, Label, Material, make, prepare
 from tests.bench.notebook_ir import TEXT_DECODER, TEXT_ENCODER, VISION, convert
 from tests.bench.notebook_way import NotebookWay
@@ -192,6 +192,19 @@ def test_rounded_weights_change_no_work(
     assert contender.rules_kept(pictures[0], RULES) == states
     exact = [expect("vqa", pictures[0], question, RULE_TOKENS) for question in RULES]
     assert sum(ours == theirs for ours, theirs in zip(states, exact, strict=True)) >= agreeing
+
+
+def test_contender_that_does_less_work_is_refused(pictures: list[Picture], small_bundle: SmallBundle) -> None:
+    """A text that is shorter than forced has no time in the table."""
+
+    class Terse(Ours):
+        def further_question_kept(self, question: str, tokens: int) -> Ids:
+            return super().further_question_kept(question, tokens - 1)
+
+    bundles = [small_bundle(task, "fp32") for task in TASKS]
+    assert set(time_round(Ours(*bundles), pictures[0])) == set(WORKS)
+    with pytest.raises(ValueError, match="question_further_kept decoded 2 tokens where 3 were forced"):
+        time_round(Terse(*bundles), pictures[0])
 
 
 def test_driver_prints_one_json_object_with_every_figure(material: Material) -> None:

@@ -48,7 +48,7 @@ class Cameras(Protocol):
 
 
 class Dispatcher:
-    """One request in flight; questions before captions; one answer a question. Owned by the main thread."""
+    """One inference in flight; questions before captions; one answer a question. Owned by the main thread."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Dispatcher:
         self._submit, self._observe = submit, observe
         self._command_timeout_s = command_timeout_s
         self._number = 0
-        self._current: Job | None = None
+        self._current: list[Job] = []  # what the request in flight is for
         self._captioned: dict[str, int] = {}  # camera: its frame in the last caption
         self._caption_problems: dict[str, str] = {}
 
@@ -115,17 +115,17 @@ class Dispatcher:
         now_s = time.monotonic()
         for job in self._scheduler.expired(now_s):
             self._time_out(job)
-        current = self._current
-        if current is not None and current.is_awaited and current.deadline_s <= now_s:
-            self._time_out(current)
-        if self._current is not None or not self.is_ready:
+        for job in self._current:
+            if job.is_awaited and job.deadline_s <= now_s:
+                self._time_out(job)
+        if self._current or not self.is_ready:
             return
-        if following := self._scheduler.next_job(now_s, self._has_new_frame):
+        if following := self._scheduler.next_jobs(now_s, self._has_new_frame):
             self._begin(following)
 
     def next_event_s(self) -> float:
         """Monotonic time at which `work` has something to do even if no event comes."""
-        if self._current is not None:
+        if self._current:
             # Captions cannot begin before the reply, which is an event; only deadlines matter.
             jobs = [job.deadline_s for job in self._unsettled()]
             return min(jobs, default=math.inf)
@@ -156,24 +156,26 @@ class Dispatcher:
         else:
             self.work()
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, jobs: list[Job]) -> None:
         self._number += 1
-        self._current = job
-        request: dict[str, Any] = {"op": "caption", "camera": job.camera, "prompt": self.prompt}
-        if job.question is not None:
+        self._current = jobs
+        first = jobs[0]
+        request: dict[str, Any] = {"op": "caption", "camera": first.camera, "prompt": self.prompt}
+        if first.question is not None:
+            asked = first.question
             request = {
                 "op": "ask",
-                "camera": job.camera,
-                "question": job.question.question,
-                "choices": list(job.question.choices) if job.question.choices else None,
-                "region": list(job.question.region) if job.question.region else None,
+                "camera": first.camera,
+                "questions": [job.question.question for job in jobs if job.question],
+                "choices": list(asked.choices) if asked.choices else None,
+                "region": list(asked.region) if asked.region else None,
             }
         self._submit(self._number, request)
 
-    def _finish(self, number: int) -> Job:
-        assert self._current is not None and number == self._number
-        job, self._current = self._current, None
-        return job
+    def _finish(self, number: int) -> list[Job]:
+        assert self._current and number == self._number
+        jobs, self._current = self._current, []
+        return jobs
 
     def _on_down(self, reason: str, *, was_ready: bool) -> None:
         self.model_info = None
@@ -183,33 +185,47 @@ class Dispatcher:
         for job in self._scheduler.drain():
             self._fail(job, "model_unavailable", f"The model cannot start: {reason}")
 
-    def _on_lost(self, job: Job, reason: str) -> None:
-        job.attempts += 1
+    def _on_lost(self, jobs: list[Job], reason: str) -> None:
         self.counts["lost_inferences"] += 1
-        if not job.is_awaited:
-            return
-        if job.attempts < ATTEMPTS:
-            self._scheduler.put_back(job)
-        else:
-            self._fail(job, "model_unavailable", f"The model failed {ATTEMPTS} times on this request: {reason}")
+        for job in jobs:
+            job.attempts += 1
+            if job.is_awaited and job.attempts == ATTEMPTS:
+                self._fail(job, "model_unavailable", f"The model failed {ATTEMPTS} times on this request: {reason}")
+        self._scheduler.put_back([job for job in jobs if job.is_awaited])
 
-    def _on_reply(self, job: Job, reply: dict[str, Any]) -> None:
-        if job.settled:  # whoever waited has been told `timeout`: for them it is over, good or bad
-            self.counts["late"] += 1
-            log.info("reply came late camera=%s%s", job.camera, f" id={job.question.id!r}" if job.question else "")
-            return
+    def _on_reply(self, jobs: list[Job], reply: dict[str, Any]) -> None:
+        for job in jobs:
+            if job.settled:  # whoever waited has been told `timeout`: for them it is over, good or bad
+                self.counts["late"] += 1
+                log.info("reply came late camera=%s%s", job.camera, f" id={job.question.id!r}" if job.question else "")
+        results = reply.get("results")
         if reply.get("ok") is not True:
-            code, message = reply.get("code"), str(reply.get("message"))
-            self._fail(job, code if code in ERROR_CODES else "model_unavailable", message)
+            code = reply.get("code")
+            self._on_refusal(jobs, code if code in ERROR_CODES else "model_unavailable", str(reply.get("message")))
+        elif not isinstance(results, list) or len(results) != len(jobs):
+            log.error("model reply is malformed camera=%s questions=%d", jobs[0].camera, len(jobs))
+            self._on_refusal(jobs, "model_unavailable", "The model sent a malformed reply.")
+        else:
+            for job, values in zip(jobs, results, strict=True):
+                if not job.settled:
+                    self._on_result(job, values)
+
+    def _on_refusal(self, jobs: list[Job], code: ErrorCode, message: str) -> None:
+        unsettled = [job for job in jobs if not job.settled]
+        if len(jobs) > 1:  # one question of them is at fault: now each for itself
+            self._scheduler.put_back(unsettled)
             return
-        now_s = time.monotonic()
+        for job in unsettled:
+            self._fail(job, code, message)
+
+    def _on_result(self, job: Job, values: dict[str, Any]) -> None:
         try:
             result = from_worker(
                 "answer" if job.question else "caption",
-                reply["result"],
+                values,
                 camera=job.camera,
                 now_unix_s=time.time(),
-                now_s=now_s,
+                now_s=time.monotonic(),
                 question=job.question,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -218,12 +234,10 @@ class Dispatcher:
             return
         self._count(job, result)
         self._observe(result)
-        if job.question is not None:
-            self._settle(job, result)
-            return
-        self._captioned[job.camera] = result.frame_id or 0
-        self._caption_problems.pop(job.camera, None)
-        self._publisher.caption(job.camera, result)
+        if job.question is None:
+            self._captioned[job.camera] = result.frame_id or 0
+            self._caption_problems.pop(job.camera, None)
+            self._publisher.caption(job.camera, result)
         self._settle(job, result)
 
     def _count(self, job: Job, result: Result) -> None:
@@ -285,8 +299,7 @@ class Dispatcher:
         self._caption_problems[camera] = message
 
     def _unsettled(self) -> list[Job]:
-        current = [self._current] if self._current is not None else []
-        return [job for job in (*current, *self._scheduler.waiting) if job.is_awaited]
+        return [job for job in (*self._current, *self._scheduler.waiting) if job.is_awaited]
 
     def _has_new_frame(self, camera: str) -> bool:
         frame_id = self._cameras.frame_id(camera)

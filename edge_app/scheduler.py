@@ -1,7 +1,8 @@
 """What the model does next: pending questions first, then the caption that has been due longest.
 
 A flood of questions must not end captioning: a caption that is late by half its interval goes between two questions,
-so captions keep about two thirds of their rate.
+so captions keep about two thirds of their rate. Questions about the same picture go together: the model answers ten in
+little more than the time of one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_app.messages import Command, Question
+
+BATCH_LIMIT = 16  # questions that go together: whoever asks next waits for all of them
 
 
 @dataclass
@@ -27,11 +30,20 @@ class Job:
     """How often a model process has died on it."""
     settled: bool = False
     """Whoever waited has been answered; a result that still comes is not theirs any more."""
+    alone: bool = False
+    """It goes without others: a batch that it was in was refused, or the model died on it."""
 
     @property
     def is_awaited(self) -> bool:
         """Somebody is owed an answer."""
         return not self.settled and (self.question is not None or self.command is not None)
+
+    def goes_with(self, other: Job) -> bool:
+        """Whether one inference can answer both: two open questions about the same part of the same picture."""
+        mine, theirs = self.question, other.question
+        if mine is None or theirs is None or self.alone or other.alone:
+            return False
+        return (self.camera, mine.region, mine.choices, theirs.choices) == (other.camera, theirs.region, None, None)
 
 
 class Scheduler:
@@ -57,12 +69,23 @@ class Scheduler:
         self._waiting.append(job)
         return True
 
-    def put_back(self, job: Job) -> None:
-        """Queue a job again, first, because the model died on it; it had its place, so no bound applies."""
-        self._waiting.appendleft(job)
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs again, first and one by one, because something went wrong; they had their places: no bound."""
+        for job in reversed(jobs):
+            job.alone = True
+            self._waiting.appendleft(job)
 
-    def next_job(self, now_s: float, can_caption: Callable[[str], bool]) -> Job | None:
-        """Take the next job, or None if there is nothing to do."""
+    def next_jobs(self, now_s: float, can_caption: Callable[[str], bool]) -> list[Job]:
+        """Take the next job and what goes with it; nothing if there is nothing to do."""
+        first = self._next_job(now_s, can_caption)
+        if first is None:
+            return []
+        companions = [job for job in self._waiting if job.goes_with(first)][: BATCH_LIMIT - 1]
+        for job in companions:
+            self._waiting.remove(job)
+        return [first, *companions]
+
+    def _next_job(self, now_s: float, can_caption: Callable[[str], bool]) -> Job | None:
         grace_s = self.interval_s / 2 if self._waiting else 0.0
         if self._waiting and not self._was_question:
             self._was_question = True

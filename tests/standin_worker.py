@@ -1,10 +1,11 @@
 """A stand-in for the model's process, for the misbehaviour that the real one will not show on demand.
 
-It speaks the worker's protocol over the real link. What a request does is named by its question (or, for captions,
+It speaks the worker's protocol over the real link. What a request does is named by its questions (or, for captions,
 by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse"; anything else
-is answered.
+is answered. Of several questions each does what it is named for, to all of them.
 The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start". The first one is the folder
-where it notes its starts ("starts", a process id a line) and the questions that it has begun ("begun").
+where it notes its starts ("starts", a process id a line) and the questions that it has begun ("begun",
+those that came together in one line).
 """
 
 from __future__ import annotations
@@ -42,15 +43,16 @@ def main(argv: list[str]) -> int:
 
 def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path) -> dict[str, Any]:
     """The reply to one request, unless it is one to misbehave on."""
-    behaviour = str(request.get("question") or request.get("prompt") or "")
-    note(folder / "begun", behaviour)
-    if behaviour == "hang":
-        signal.pause()
-    if behaviour == "crash" or (behaviour == "crash once" and lines(folder / "begun").count("crash once") == 1):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if behaviour.startswith("slow "):
-        time.sleep(float(behaviour.split()[1]))
-    if behaviour.endswith("refuse"):
+    asked = [str(question) for question in request.get("questions") or [request.get("prompt") or ""]]
+    note(folder / "begun", " + ".join(asked))
+    for behaviour in asked:
+        if behaviour == "hang":
+            signal.pause()
+        if behaviour == "crash" or (behaviour == "crash once" and lines(folder / "begun").count("crash once") == 1):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if behaviour.startswith("slow "):
+            time.sleep(float(behaviour.split()[1]))
+    if any(behaviour.endswith("refuse") for behaviour in asked):
         return {"ok": False, "code": "bad_request", "message": "The question has too many tokens; shorten it."}
     frame = frames[request["camera"]].latest_info()
     if frame is None:
@@ -73,9 +75,8 @@ def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path)
         result["text"] = request["choices"][-1]
     if request.get("region"):
         result["text"] = f"region {request['region']}"
-    if behaviour == "malformed":
-        del result["frame_id"]
-    return {"ok": True, "result": result}
+    broken = {key: value for key, value in result.items() if key != "frame_id"}
+    return {"ok": True, "results": [broken if behaviour == "malformed" else result for behaviour in asked]}
 
 
 def note(path: Path, line: str) -> None:

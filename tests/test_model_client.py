@@ -72,9 +72,9 @@ def test_a_request_larger_than_the_link_is_refused_not_fatal(make: Make) -> None
     """64 KiB is the link's limit; the process lives and takes the next request."""
     harness = make()
     harness.expect(ModelReady)
-    harness.client.submit(1, {"op": "ask", "camera": "door", "question": "x" * 70_000})
+    harness.client.submit(1, {"op": "ask", "camera": "door", "questions": ["x" * 70_000]})
     assert harness.expect(ModelReply).reply["code"] == "bad_request"
-    harness.client.submit(2, {"op": "ask", "camera": "door", "question": "refuse"})
+    harness.client.submit(2, {"op": "ask", "camera": "door", "questions": ["refuse"]})
     assert harness.expect(ModelReply).number == 2
 
 
@@ -83,7 +83,7 @@ def test_a_process_lost_on_a_request_is_told_and_replaced(make: Make, question: 
     """Down, then lost with the number, each with the reason; then a new process is ready."""
     harness = make()
     harness.expect(ModelReady)
-    harness.client.submit(1, {"op": "ask", "camera": "door", "question": question})
+    harness.client.submit(1, {"op": "ask", "camera": "door", "questions": [question]})
     down, lost = harness.expect(ModelDown), harness.expect(ModelLost)
     assert (down.was_ready, lost.number) == (True, 1)
     assert words in down.reason and words in lost.reason
@@ -127,7 +127,7 @@ def test_stop_ends_process_and_thread_in_time(make: Make, phase: str) -> None:
     else:
         harness.expect(ModelReady)
     if phase == "busy":
-        harness.client.submit(1, {"op": "ask", "camera": "door", "question": "hang"})
+        harness.client.submit(1, {"op": "ask", "camera": "door", "questions": ["hang"]})
         wait_until(lambda: "hang" in lines(harness.folder / "begun"), "the request to begin")
     pid = int(lines(harness.folder / "starts")[-1])
     began_s = time.monotonic()
@@ -142,7 +142,7 @@ def test_the_thread_promises_to_report_after_the_deadline_at_the_latest(make: Ma
     harness = make()
     harness.expect(ModelReady)
     harness.promises.clear()
-    harness.client.submit(1, {"op": "ask", "camera": "door", "question": "refuse"})
+    harness.client.submit(1, {"op": "ask", "camera": "door", "questions": ["refuse"]})
     harness.expect(ModelReply)
     assert {thread for thread, _ in harness.promises} == {"model"}
     assert max(by_s for _, by_s in harness.promises) < time.monotonic() + 0.5 + 11

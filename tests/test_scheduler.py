@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 from edge_app.inbox import Inbox
-from edge_app.messages import Question
-from edge_app.scheduler import Job, Scheduler
+from edge_app.messages import Question, Region
+from edge_app.scheduler import BATCH_LIMIT, Job, Scheduler
 
 
-def job(name: str, deadline_s: float = math.inf) -> Job:
-    return Job("a", question=Question(name, name, None, None, None, 1, None, None), deadline_s=deadline_s)
+def job(
+    name: str,
+    deadline_s: float = math.inf,
+    *,
+    camera: str = "a",
+    choices: tuple[str, ...] | None = None,
+    region: Region | None = None,
+) -> Job:
+    return Job(camera, question=Question(name, name, None, choices, region, 1, None, None), deadline_s=deadline_s)
+
+
+def next_job(scheduler: Scheduler, now_s: float, can_caption: Callable[[str], bool]) -> Job | None:
+    """The next job, which is to come alone."""
+    jobs = scheduler.next_jobs(now_s, can_caption)
+    assert len(jobs) <= 1
+    return jobs[0] if jobs else None
 
 
 def always(_camera: str) -> bool:
@@ -21,12 +36,12 @@ def always(_camera: str) -> bool:
 def test_questions_go_before_due_captions_and_in_order() -> None:
     """A person waits for an answer; nobody waits for a caption."""
     scheduler = Scheduler(["a"], interval_s=5, queue_length=4)
-    scheduler.next_job(0, always)
+    next_job(scheduler, 0, always)
     first, second = job("1"), job("2")
     scheduler.add(first)
     scheduler.add(second)
-    assert [scheduler.next_job(6, always) for _ in range(2)] == [first, second]  # the caption is due since 5
-    caption = scheduler.next_job(6, always)
+    assert scheduler.next_jobs(6, always) == [first, second]  # the caption is due since 5
+    caption = next_job(scheduler, 6, always)
     assert caption is not None and caption.question is None
 
 
@@ -36,7 +51,7 @@ def test_a_flood_of_questions_leaves_captions_two_thirds_of_their_rate() -> None
     kinds = []
     for now_s in range(28):
         scheduler.add(job("flood"))
-        taken = scheduler.next_job(now_s, always)
+        taken = next_job(scheduler, now_s, always)
         assert taken is not None
         kinds.append("question" if taken.question else "caption")
     # The first caption has been due for ever; it comes after the first question.
@@ -46,35 +61,35 @@ def test_a_flood_of_questions_leaves_captions_two_thirds_of_their_rate() -> None
 def test_with_no_interval_a_question_waits_for_one_caption_at_most() -> None:
     """Captions as fast as it goes: questions and captions alternate, and a lone question is next."""
     scheduler = Scheduler(["a"], interval_s=0, queue_length=2)
-    assert scheduler.next_job(0, always) is not None
+    assert next_job(scheduler, 0, always) is not None
     for name in ("1", "2"):
-        scheduler.add(job(name))
-    taken = [scheduler.next_job(1, always) for _ in range(3)]
+        scheduler.add(job(name, choices=("yes", "no")))  # those go one by one
+    taken = [next_job(scheduler, 1, always) for _ in range(3)]
     assert [bool(item and item.question) for item in taken] == [True, False, True]
 
 
 def test_a_camera_is_captioned_once_an_interval() -> None:
     """From start to start, and at once for a camera that has none yet."""
     scheduler = Scheduler(["a"], interval_s=5, queue_length=1)
-    assert scheduler.next_job(100, always) is not None
-    assert scheduler.next_job(104.9, always) is None
+    assert next_job(scheduler, 100, always) is not None
+    assert next_job(scheduler, 104.9, always) is None
     assert scheduler.next_event_s() == 105
-    assert scheduler.next_job(105, always) is not None
+    assert next_job(scheduler, 105, always) is not None
 
 
 def test_with_no_interval_cameras_take_turns() -> None:
     """Whoever has waited longest is next, so no camera starves another."""
     scheduler = Scheduler(["a", "b", "c"], interval_s=0, queue_length=1)
-    jobs = [scheduler.next_job(float(now), always) for now in range(6)]
+    jobs = [next_job(scheduler, float(now), always) for now in range(6)]
     assert [job.camera for job in jobs if job] == ["a", "b", "c", "a", "b", "c"]
 
 
 def test_a_camera_without_a_new_frame_is_passed_over() -> None:
     """It stays due, and the others get their turn."""
     scheduler = Scheduler(["a", "b"], interval_s=5, queue_length=1)
-    taken = scheduler.next_job(0, lambda camera: camera == "b")
+    taken = next_job(scheduler, 0, lambda camera: camera == "b")
     assert taken is not None and taken.camera == "b"
-    assert scheduler.next_job(0, lambda camera: camera == "b") is None
+    assert next_job(scheduler, 0, lambda camera: camera == "b") is None
     assert scheduler.next_event_s() == -math.inf
 
 
@@ -82,10 +97,10 @@ def test_pause_stops_captions_and_nothing_else() -> None:
     """Questions are answered during a pause."""
     scheduler = Scheduler(["a"], interval_s=0, queue_length=1)
     scheduler.paused = True
-    assert scheduler.next_job(0, always) is None
+    assert next_job(scheduler, 0, always) is None
     assert scheduler.next_event_s() == math.inf
     assert scheduler.add(job("1"))
-    assert scheduler.next_job(0, always) is not None
+    assert next_job(scheduler, 0, always) is not None
 
 
 def test_the_queue_is_bounded_but_keeps_the_place_of_a_job_put_back() -> None:
@@ -94,8 +109,45 @@ def test_the_queue_is_bounded_but_keeps_the_place_of_a_job_put_back() -> None:
     assert scheduler.add(job("1"))
     assert not scheduler.add(job("2"))
     again = job("0")
-    scheduler.put_back(again)
-    assert scheduler.next_job(0, always) is again
+    scheduler.put_back([again])
+    assert next_job(scheduler, 0, always) is again
+
+
+def test_questions_about_the_same_part_of_a_picture_go_together() -> None:
+    """In their order, past those of other cameras and regions; those with choices, or put back, go alone."""
+    scheduler = Scheduler([], interval_s=0, queue_length=99)
+    left = (0.0, 0.0, 0.5, 1.0)
+    jobs = {
+        "plain": job("plain"),
+        "other camera": job("other camera", camera="b"),
+        "choices": job("choices", choices=("yes", "no")),
+        "left": job("left", region=left),
+        "plain again": job("plain again"),
+        "left again": job("left again", region=left),
+    }
+    for one in jobs.values():
+        scheduler.add(one)
+    scheduler.put_back([job("put back"), job("put back too")])
+    taken = [scheduler.next_jobs(0, always) for _ in range(6)]
+    assert [[one.question.id for one in together if one.question] for together in taken] == [
+        ["put back"],
+        ["put back too"],
+        ["plain", "plain again"],
+        ["other camera"],
+        ["choices"],
+        ["left", "left again"],
+    ]
+    assert scheduler.next_jobs(0, always) == []
+
+
+def test_only_so_many_questions_go_together() -> None:
+    """The rest keeps its order."""
+    scheduler = Scheduler([], interval_s=0, queue_length=99)
+    jobs = [job(str(number)) for number in range(BATCH_LIMIT + 2)]
+    for one in jobs:
+        scheduler.add(one)
+    assert scheduler.next_jobs(0, always) == jobs[:BATCH_LIMIT]
+    assert scheduler.next_jobs(0, always) == jobs[BATCH_LIMIT:]
 
 
 def test_expired_jobs_leave_the_queue_once() -> None:

@@ -340,6 +340,23 @@ def test_a_question_that_kills_the_model_twice_is_given_up(broker: Broker, start
     assert service.starts() == 3
 
 
+@pytest.mark.parametrize(("fault", "code"), [("refuse", "bad_request"), ("crash", "model_unavailable")])
+def test_waiting_questions_go_together_and_one_bad_one_harms_no_other(
+    fault: str, code: str, broker: Broker, start: Start, watcher: Watcher
+) -> None:
+    """Asked as one; then, because one of them is refused or kills the model, each alone: two get their answers."""
+    service = start(broker.port, "[caption]\nenabled = false\n")
+    camera_online(watcher)
+    ask(watcher, "q1", "slow 1")
+    wait_until(lambda: service.begun("slow 1"), "the first question to begin")
+    for name, question in (("q2", "what"), ("q3", fault), ("q4", "how")):
+        ask(watcher, name, question)
+    assert answer_to(watcher, "q3")["error"]["code"] == code
+    assert [answer_to(watcher, name)["status"] for name in ("q1", "q2", "q4")] == ["ok", "ok", "ok"]
+    assert [answers(watcher, name) for name in ("q2", "q3", "q4")] == [1, 1, 1]
+    assert service.begun(f"what + {fault} + how")
+
+
 def test_a_late_result_is_not_a_second_answer(broker: Broker, start: Start, watcher: Watcher) -> None:
     """Told `timeout` while the model still works: the result that comes is nobody's, and the process lives."""
     service = start(broker.port)

@@ -36,10 +36,10 @@ class Worker:
         self._encodings: dict[VisionLanguageModel, tuple[tuple[str, int], FrameInfo, Encoding]] = {}
         # Camera -> its last caption, the draft of the next one: a scene that holds still costs one pass of the decoder.
         self._captions: dict[str, tuple[int, ...]] = {}
-        self._operations: dict[str, Callable[[Message], Message]] = {
+        self._operations: dict[str, Callable[[Message], list[Message]]] = {
             "caption": self._caption,
             "ask": self._ask,
-            "ping": lambda _: {},
+            "ping": lambda _: [],
         }
 
     def handle(self, request: Message) -> Message:
@@ -48,7 +48,7 @@ class Worker:
         try:
             if operation is None:
                 raise BadRequestError(f"The model process knows no operation {request.get('op')!r}.")
-            return {"ok": True, "result": operation(request)}
+            return {"ok": True, "results": operation(request)}
         except BadRequestError as error:
             return _refusal("bad_request", error)
         except CameraError as error:
@@ -56,23 +56,25 @@ class Worker:
         except BundleError as error:
             return _refusal("model_unavailable", error)
 
-    def _caption(self, request: Message) -> Message:
+    def _caption(self, request: Message) -> list[Message]:
         camera = str(request["camera"])
         model, info, encoding = self._encode("caption", camera)
         text = model.caption(encoding, prompt=request.get("prompt"), draft=self._captions.get(camera, ()))
         self._captions[camera] = text.token_ids
-        return _result(model, info, text)
+        return [_result(model, info, text)]
 
-    def _ask(self, request: Message) -> Message:
+    def _ask(self, request: Message) -> list[Message]:
+        """Several questions are answered as one batch; those that have choices come alone."""
         model, info, encoding = self._encode("vqa", str(request["camera"]))
-        region = request.get("region")
-        answer = model.answer(
-            encoding,
-            str(request["question"]),
-            choices=request.get("choices"),
-            region=None if region is None else tuple(region),
-        )
-        return _result(model, info, answer)
+        questions = [str(question) for question in request["questions"]]
+        choices, region = request.get("choices"), request.get("region")
+        area = None if region is None else tuple(region)
+        if choices is None:
+            answers = model.answers(encoding, questions, region=area)
+        else:
+            (question,) = questions
+            answers = [model.answer(encoding, question, choices=choices, region=area)]
+        return [_result(model, info, answer) for answer in answers]
 
     def _encode(self, task: Task, camera: str) -> tuple[VisionLanguageModel, FrameInfo, Encoding]:
         """The newest frame of `camera`, encoded by the model that serves `task`."""

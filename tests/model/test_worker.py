@@ -74,15 +74,26 @@ def test_a_worker_serves_the_newest_frame(worker: Setup, photos: list[Picture]) 
     assert worker.ask(op="caption", camera="door")["code"] == "camera_unavailable"  # no frame yet
     worker.show(photos[0])
     newest = worker.show(photos[1])
-    caption = worker.ask(op="caption", camera="door")["result"]
+    caption = worker.ask(op="caption", camera="door")["results"][0]
     assert caption["frame_id"] == newest
     assert caption["timing_ms"]["vision"] > 0
-    answer = worker.ask(op="ask", camera="door", question="is there a dog?")["result"]
+    answer = worker.ask(op="ask", camera="door", questions=["is there a dog?"])["results"][0]
     assert answer["frame_id"] == newest
     assert answer["timing_ms"]["vision"] == 0
     assert 0 <= answer["p_yes"] <= 1
     worker.show(photos[2])
-    assert worker.ask(op="caption", camera="door")["result"]["timing_ms"]["vision"] > 0
+    assert worker.ask(op="caption", camera="door")["results"][0]["timing_ms"]["vision"] > 0
+
+
+def test_questions_together_are_answered_as_alone(worker: Setup, photos: list[Picture]) -> None:
+    """One reply with an answer a question, in their order; one of them that cannot be asked refuses all."""
+    worker.show(photos[0])
+    asked = ["is there a dog?", "what is there in the picture to the left of it?", "how many?"]
+    alone = [worker.ask(op="ask", camera="door", questions=[question])["results"][0] for question in asked]
+    together = worker.ask(op="ask", camera="door", questions=asked)["results"]
+    assert [answer["token_ids"] for answer in together] == [answer["token_ids"] for answer in alone]
+    refused = worker.ask(op="ask", camera="door", questions=[*asked, ""])
+    assert (refused["ok"], refused["code"]) == (False, "bad_request")
 
 
 def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup, photos: list[Picture]) -> None:
@@ -91,10 +102,10 @@ def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup
     refused: dict[str, list[dict[str, Any]]] = {
         "bad_request": [
             {"op": "dance"},
-            {"op": "ask", "camera": "door", "question": ""},
-            {"op": "ask", "camera": "door", "question": "word " * 5000},
-            {"op": "ask", "camera": "door", "question": "what?", "choices": []},
-            {"op": "ask", "camera": "door", "question": "what?", "region": [0, 0, 0, 0]},
+            {"op": "ask", "camera": "door", "questions": [""]},
+            {"op": "ask", "camera": "door", "questions": ["word " * 5000]},
+            {"op": "ask", "camera": "door", "questions": ["what?"], "choices": []},
+            {"op": "ask", "camera": "door", "questions": ["what?"], "region": [0, 0, 0, 0]},
         ],
         "camera_unavailable": [{"op": "caption", "camera": "nowhere"}],
     }
@@ -103,7 +114,7 @@ def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup
             reply = worker.ask(**request)
             assert (reply["ok"], reply["code"]) == (False, code)
             assert reply["message"].endswith(".")
-    assert worker.ask(op="ask", camera="door", question="is there a dog?")["ok"]
+    assert worker.ask(op="ask", camera="door", questions=["is there a dog?"])["ok"]
 
 
 def test_a_bundle_without_the_task_is_said(small_bundle: Callable[..., Path], photos: list[Picture]) -> None:
@@ -111,7 +122,7 @@ def test_a_bundle_without_the_task_is_said(small_bundle: Callable[..., Path], ph
     setup = Setup(small_bundle("caption"))
     try:
         setup.show(photos[0])
-        reply = setup.ask(op="ask", camera="door", question="is there a dog?")
+        reply = setup.ask(op="ask", camera="door", questions=["is there a dog?"])
         assert reply["code"] == "model_unavailable"
         assert "add one exported with --task vqa" in reply["message"]
         assert setup.ask(op="caption", camera="door")["ok"]

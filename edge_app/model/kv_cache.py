@@ -69,6 +69,12 @@ class KvCache:
         mask[..., self.capacity :] = self._future[:width, :width]
         return mask
 
+    def write_step_mask(self, mask: NDArray[np.float32]) -> None:
+        """Write `self.mask(1)` into `mask` [1, 1, 1, capacity + 1]."""
+        mask[..., : self.length] = 0
+        mask[..., self.length : self.capacity] = MASKED
+        mask[..., self.capacity] = 0
+
     def append(self, present: Sequence[NDArray[np.float32]]) -> None:
         """Write the new positions: each of `present` is [batch, heads, T, head_size]; length += T."""
         width = present[0].shape[2]

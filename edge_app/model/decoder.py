@@ -6,6 +6,8 @@ step costs Python next to nothing beside the graph.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ class Decoder:
         """Bind a cache: its arrays stay bound, and shared, until the next `begin`."""
         self.cache = cache
         self._graph.bind({**cache.memory, "memory_mask": cache.memory_mask, **cache.past})
-        self._step_inputs = {
+        self._step_inputs: dict[str, NDArray[Any]] = {
             "tokens": np.empty((cache.batch, 1), np.int64),
             "positions": np.empty(1, np.int64),
             "self_mask": np.empty((1, 1, 1, cache.capacity + 1), np.float32),

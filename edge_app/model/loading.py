@@ -21,6 +21,7 @@ from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.device import candidates, core
 from edge_app.model.golden import verify
 from edge_app.model.manifest import Task
+from edge_app.model.memory import give_back
 from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
 
@@ -119,4 +120,5 @@ def _load(bundle: Bundle, device: str, threads: int, cache_dir: Path | None) -> 
         difference,
         time.monotonic() - started,
     )
+    give_back([file for file in bundle.path.iterdir() if file.suffix == ".bin"])
     return model

@@ -96,7 +96,7 @@ def _least_ms(model: VisionLanguageModel, role: Role, machine: Machine) -> float
 
 
 def _table(report: dict[str, Any]) -> str:
-    cpu = report["cpu"] if report["threads"] is None else f"{report['cpu']}, {report['threads']} threads"
+    cpu = report["cpu"] if report["threads"] is None else f"{report['cpu']}, threads: {report['threads']}"
     lines = [
         f"{report['bundle']} on {report['device']} ({cpu}), medians of {report['runs']} runs, "
         f"captions of {report['tokens']} tokens",

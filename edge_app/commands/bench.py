@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             for role, spent_ms in stages_ms.items()
         },
         "machine": {
+            "threads": threads,
             "read_gb_per_s": round(machine.read_bytes_per_s / 1e9, 1),
             **{f"{kind}_gop_per_s": round(rate / 1e9) for kind, rate in machine.operations_per_s.items()},
         },

@@ -57,7 +57,7 @@ def test_bench_tells_the_threads_that_openvino_takes() -> None:
     command = [sys.executable, "-m", "edge_app", "bench", "--bundle", str(DEMO), "--runs", "1", "--tokens", "2"]
     run = subprocess.run([*command, "--threads", "64", "--json"], capture_output=True, text=True, check=True)
     told = json.loads(run.stdout)
-    assert (told["threads"], told["memory_read_threads"]) == (1, 1)
+    assert (told["threads"], told["machine"]["threads"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("tokens", "words"), [(257, "give 1 to 256"), (256, "tokens are asked for, this model has")])

@@ -158,6 +158,13 @@ def test_decoding_options_out_of_range_are_refused(bundle: Path) -> None:
     assert "beams are 1-16" in run.stderr
 
 
+def test_bench_refuses_a_text_longer_than_any(bundle: Path) -> None:
+    """A sentence with the limit, exit 1."""
+    run = edge_app("bench", "--bundle", bundle, "--tokens", 300)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "A text of 300 tokens cannot be asked for; give 1 to 256." in run.stderr
+
+
 def test_bench_reports_every_work_and_stage(bundle: Path) -> None:
     """Medians of the works of a board, each stage with its share of the machine's limit, memory and the machine."""
     run = edge_app("bench", "--bundle", bundle, "--runs", 2, "--threads", 1, "--json")

@@ -1,7 +1,7 @@
 """How long each stage of a model takes: one round of everything a board does, of lengths that models share.
 
-`edge-app bench` takes medians over rounds of one bundle; `python -m export compare` takes the rounds of several bundles
-in turn, so that a busy machine is busy for all of them.
+`python -m export compare` takes the rounds of several bundles in turn, so that a busy machine is busy for all of them;
+`edge-app bench` times whole works instead (`edge_app.model.work`), and shares what is below.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ def time_round(
     times_ms: dict[str, float] = {}
     if "vqa" in tasks:
         encoding = model.encode(picture)
-        times_ms |= _stages("question", model.answer(encoding, QUESTION, options=_forced(ANSWER_TOKENS)))
-        further = model.answer(encoding, QUESTION, options=_forced(ANSWER_TOKENS)).timing_ms
+        times_ms |= _stages("question", model.answer(encoding, QUESTION, options=forced_to(ANSWER_TOKENS)))
+        further = model.answer(encoding, QUESTION, options=forced_to(ANSWER_TOKENS)).timing_ms
         times_ms |= {f"further_{stage}": further[stage] for stage in ("question", "decode")}
         times_ms["question_further"] = further["question"] + further["decode"]
     if "caption" in tasks:
         encoding = model.encode(picture)
-        times_ms |= _stages("caption", model.caption(encoding, options=_forced(tokens)))
+        times_ms |= _stages("caption", model.caption(encoding, options=forced_to(tokens)))
         # The picture's keys and values are there by now; what a text costs once cancels out.
         long_ms, short_ms = (
-            model.caption(encoding, options=_forced(count)).timing_ms["decode"] for count in (tokens, 1)
+            model.caption(encoding, options=forced_to(count)).timing_ms["decode"] for count in (tokens, 1)
         )
         times_ms["ms_per_token"] = (long_ms - short_ms) / (tokens - 1)
     return times_ms
@@ -84,7 +84,8 @@ def cpu_name() -> str:
     return sys.platform
 
 
-def _forced(tokens: int) -> Generation:
+def forced_to(tokens: int) -> Generation:
+    """Options that make a text of exactly so many new tokens; BadRequestError when no text may have as many."""
     try:
         return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
     except ValidationError as error:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.model.manifest import Generation, Role, Task
+from edge_app.model.manifest import Role, Task
+from edge_app.model.measure import ANSWER_TOKENS, forced_to
 from edge_app.model.vlm import VisionLanguageModel
 
 CAPTION_TOKENS = 20
-ANSWER_TOKENS = 3
 # Ten tokens each in BERT's vocabulary, [CLS] and [SEP] included.
 QUESTION = "what is there in the picture now?"
 RULES = tuple(
@@ -60,11 +60,6 @@ def time_work(
         times_ms["question_further_ms"] = _timed(lambda: model.answer(encoding, QUESTION, options=answered))
         times_ms["rules10_ms"] = _timed(lambda: model.answers(model.encode(picture), RULES, options=forced_to(1)))
     return times_ms
-
-
-def forced_to(tokens: int) -> Generation:
-    """Options that make a text of exactly so many new tokens."""
-    return Generation(max_new_tokens=tokens, min_new_tokens=tokens)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edge_app.model.work import ANSWER_TOKENS, CAPTION_TOKENS, QUESTION, RULES, Picture
+from edge_app.model.measure import ANSWER_TOKENS
+from edge_app.model.work import CAPTION_TOKENS, QUESTION, RULES, Picture
 
 Ids = tuple[int, ...]  # new token ids, without start token or prompt
 

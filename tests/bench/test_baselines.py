@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edge_app.model.device import core
 from edge_app.model.golden import golden_picture
 from edge_app.model.manifest import Task
-from edge_app.model.work import ANSWER_TOKENS, CAPTION_TOKENS, QUESTION, RULES, Picture, forced_to
+from edge_app.model.measure import ANSWER_TOKENS, forced_to
+from edge_app.model.work import CAPTION_TOKENS, QUESTION, RULES, Picture
 from export.checkpoint import load
 from export.parity import processor_pixels, reference_ids
 from tests.bench.contender import FURTHER_QUESTION, RULE_TOKENS, WORKS, Contender, Ids, time_round

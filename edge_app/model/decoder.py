@@ -1,7 +1,7 @@
 """The decoder graph and its KV cache as one object: token ids in, logits out.
 
-Most passes are steps of one token a sequence. Their inputs are bound once a text and then written in place, so that a
-step costs Python next to nothing beside the graph.
+The inputs of a pass stay bound for the next one of the same width and are written in place: most passes are steps of
+one token a sequence, and such a step costs Python next to nothing beside the graph.
 """
 
 from __future__ import annotations
@@ -30,12 +30,7 @@ class Decoder:
         """Bind a cache: its arrays stay bound, and shared, until the next `begin`."""
         self.cache = cache
         self._graph.bind({**cache.memory, "memory_mask": cache.memory_mask, **cache.past})
-        self._step_inputs: dict[str, NDArray[Any]] = {
-            "tokens": np.empty((cache.batch, 1), np.int64),
-            "positions": np.empty(1, np.int64),
-            "self_mask": np.empty((1, 1, 1, cache.capacity + 1), np.float32),
-        }
-        self._steps_are_bound = False
+        self._inputs: dict[str, NDArray[Any]] = {}  # bound for passes as wide as the last one
 
     def forward(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Append `tokens` to the sequences and return the logits after each of them.
@@ -51,17 +46,18 @@ class Decoder:
         """
         cache = self.cache
         width = tokens.shape[1]
-        if width == 1:
-            self._step(tokens)
-        else:
-            self._steps_are_bound = False
-            self._graph.run(
-                {
-                    "tokens": tokens,
-                    "positions": self._positions[cache.length : cache.length + width],
-                    "self_mask": cache.mask(width),
-                }
-            )
+        inputs = self._inputs
+        if not inputs or inputs["tokens"].shape != tokens.shape:
+            inputs = self._inputs = {
+                "tokens": np.empty(tokens.shape, np.int64),
+                "positions": np.empty(width, np.int64),
+                "self_mask": np.empty((1, 1, width, cache.capacity + width), np.float32),
+            }
+            self._graph.bind(inputs)
+        inputs["tokens"][:] = tokens
+        inputs["positions"][:] = self._positions[cache.length : cache.length + width]
+        cache.write_mask(inputs["self_mask"])
+        self._graph.infer()
         logits = self._graph.array("logits")
         # A sum is finite only if every term is (logits are far too small to overflow): one pass, no temporary.
         if not np.isfinite(logits.sum(dtype=np.float64)):
@@ -71,12 +67,3 @@ class Decoder:
             )
         cache.append([self._graph.array(name) for name in self._present_names])
         return logits
-
-    def _step(self, tokens: NDArray[np.int64]) -> None:
-        """Run a pass of one token a sequence [B, 1]."""
-        inputs = self._step_inputs
-        inputs["tokens"][:] = tokens
-        inputs["positions"][0] = self.cache.length
-        self.cache.write_step_mask(inputs["self_mask"])
-        self._graph.run({} if self._steps_are_bound else inputs)
-        self._steps_are_bound = True

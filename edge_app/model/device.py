@@ -76,6 +76,10 @@ class Graph:
     def run(self, inputs: Mapping[str, Any]) -> None:
         """Bind `inputs` and infer. Raises DeviceError when the device fails."""
         self.bind(inputs)
+        self.infer()
+
+    def infer(self) -> None:
+        """Infer with what is bound. Raises DeviceError when the device fails."""
         started = time.perf_counter()
         try:
             self._request.infer()

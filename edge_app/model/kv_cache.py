@@ -59,21 +59,15 @@ class KvCache:
         self._slots = list(self.past.values())
         self._future = np.triu(np.full((self.capacity, self.capacity), MASKED, np.float32), k=1)
 
-    def mask(self, width: int) -> NDArray[np.float32]:
-        """Additive self-attention mask of the next `width` tokens: [1, 1, width, capacity + width].
+    def write_mask(self, mask: NDArray[np.float32]) -> None:
+        """Write the additive self-attention mask of the next tokens into `mask` [1, 1, width, capacity + width].
 
         Token i of the pass sees the `length` positions already written and the tokens 0..i of the pass itself.
         """
-        mask = np.full((1, 1, width, self.capacity + width), MASKED, np.float32)
-        mask[..., : self.length] = 0
-        mask[..., self.capacity :] = self._future[:width, :width]
-        return mask
-
-    def write_step_mask(self, mask: NDArray[np.float32]) -> None:
-        """Write `self.mask(1)` into `mask` [1, 1, 1, capacity + 1]."""
+        width = mask.shape[2]
         mask[..., : self.length] = 0
         mask[..., self.length : self.capacity] = MASKED
-        mask[..., self.capacity] = 0
+        mask[..., self.capacity :] = self._future[:width, :width]
 
     def append(self, present: Sequence[NDArray[np.float32]]) -> None:
         """Write the new positions: each of `present` is [batch, heads, T, head_size]; length += T."""

@@ -5,16 +5,12 @@ The parent asks each process in turn and waits for the answer: while one bundle 
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +22,9 @@ from edge_app.model.measure import rss_bytes, time_round
 from edge_app.model.result import Text
 from edge_app.model.vlm import VisionLanguageModel
 from export.errors import ExportError
-from export.held_signals import signals_held
+from export.linked_process import LinkedProcess, serving
 
 Picture = NDArray[np.uint8]  # [H, W, 3] BGR
-END_WAIT_S = 5.0  # for a process that was asked to end
 
 
 @dataclass(frozen=True)
@@ -50,79 +45,39 @@ class Said:
     token_ids: tuple[int, ...]
 
 
-class BundleProcess:
+class BundleProcess(LinkedProcess):
     """A process that has loaded one bundle. Every method raises ExportError when the bundle or its process fails."""
+
+    loaded: Loaded
 
     def __init__(self, folder: Path, *, device: str, threads: int) -> None:
         """Start the process and wait until the bundle is loaded."""
         self._folder = folder
-        context = multiprocessing.get_context("spawn")  # a fork would share, and count, the parent's memory
-        self._link, theirs = context.Pipe()
-        # daemon: should the parent fail in between, its end ends the process too.
-        self._process = context.Process(target=_serve, args=(theirs, folder, device, threads), daemon=True)
-        resource_tracker.ensure_running()  # or `start` would, which unblocks the signals that are held
-        with signals_held():
-            self._process.start()
-        try:
-            theirs.close()
-            self.loaded: Loaded = self._receive()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(_serve, folder, device, threads)
 
     def time_round(self, picture: Picture, *, tokens: int, tasks: Sequence[Task]) -> dict[str, float]:
         """`edge_app.model.measure.time_round`."""
-        times_ms: dict[str, float] = self._ask("time_round", picture=picture, tokens=tokens, tasks=tasks)
+        times_ms: dict[str, float] = self._ask(("time_round", {"picture": picture, "tokens": tokens, "tasks": tasks}))
         return times_ms
 
     def texts(self, picture: Picture, questions: Sequence[str], tasks: Sequence[Task]) -> dict[Task, list[Said]]:
         """The caption, and the answer to each question, decoded as the bundle's manifest has it."""
-        said: dict[Task, list[Said]] = self._ask("texts", picture=picture, questions=questions, tasks=tasks)
+        said: dict[Task, list[Said]] = self._ask(
+            ("texts", {"picture": picture, "questions": questions, "tasks": tasks})
+        )
         return said
 
     def rss_bytes(self) -> int:
         """Memory of the process that is resident now."""
-        size_bytes: int = self._ask("rss_bytes")
+        size_bytes: int = self._ask(("rss_bytes", {}))
         return size_bytes
 
-    def close(self) -> None:
-        """End the process; harmless when it has ended."""
-        self._link.close()
-        self._process.join(END_WAIT_S)  # it ends when it finds the link closed
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _ask(self, method: str, **arguments: Any) -> Any:
-        try:
-            self._link.send((method, arguments))
-        except OSError as error:  # it has ended since its last answer
-            raise self._ended() from error
-        return self._receive()
-
-    def _receive(self) -> Any:
-        try:
-            reply = self._link.recv()
-        except (EOFError, OSError) as error:
-            raise self._ended() from error
-        if isinstance(reply, ExportError):
-            raise reply
-        return reply
-
-    def _ended(self) -> ExportError:
-        self._process.join(END_WAIT_S)
-        code = self._process.exitcode
-        if code == -signal.SIGKILL:
+    def _fault(self, exit_code: int | None) -> ExportError:
+        if exit_code == -signal.SIGKILL:
             mend = "It was killed, mostly for want of memory: compare fewer bundles at once, or close other programs."
         else:
             mend = "What it wrote before its end says why; `edge-app bench` on the bundle alone should show the same."
-        return ExportError(f"The process that measures {self._folder} ended with exit code {code}. {mend}")
+        return ExportError(f"The process that measures {self._folder} ended with exit code {exit_code}. {mend}")
 
 
 class _Served:
@@ -153,9 +108,7 @@ def _said(text: Text) -> Said:
 
 def _serve(link: Connection, folder: Path, device: str, threads: int) -> None:
     """Load the bundle, then answer requests until the parent closes the link."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then closes the link
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # all were held while this process was started
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # it has closed it
+    with serving():
         try:
             started = time.perf_counter()
             models = load_models([folder], device=device, threads=threads)

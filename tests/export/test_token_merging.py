@@ -95,7 +95,7 @@ def test_merging_equal_tokens_changes_nothing(model: Any) -> None:
     """Every patch there twice, the doubles merged in the first layer: a token of size 2 is attended to as two are.
 
     So the class token and the others come out as from transformers' encoder of all tokens (measured: 1e-6); without
-    the logarithm of the size they are off by 0.1 and more.
+    the logarithm of the size they are off by 0.01.
     """
     pairs = embeddings(1, 20)[:, 1:]
     doubled = torch.cat([embeddings(2, 1), pairs.repeat_interleave(2, dim=1)], dim=1)  # [1, 39, C]: class, 1, 1, 2, 2

@@ -32,7 +32,6 @@ Encode = Callable[[str], list[int]]
 
 # Operations whose weights or inputs NNCF puts in 8 bits; where none of them is left to it, it changes nothing.
 _QUANTISED_TYPES = {"MatMul", "Convolution", "ScaledDotProductAttention"}
-_MATCHING = ".matching/"  # in the names of operations of export/families/token_merging.py's module
 _COMPRESSED_TYPES = {"MatMul", "Gather"}  # of the decoder: Gather is the table of word embeddings
 
 
@@ -85,8 +84,7 @@ class Quantiser:
             pictures: calibration pictures used, from the first; None for all.
             quiet: keep NNCF's own progress bars off the terminal, for when many models are tried.
         """
-        left = {*ignored, *self._matching(role)}
-        scope = nncf.IgnoredScope(names=sorted(left)) if left else None
+        scope = nncf.IgnoredScope(names=sorted(ignored)) if ignored else None
         with redirect_stdout(io.StringIO() if quiet else sys.stderr):  # stdout is for what the export found
             if weights_bits == 4:
                 return nncf.compress_weights(
@@ -123,13 +121,7 @@ class Quantiser:
             touched = [op for op in ordered if op.get_type_name() in _COMPRESSED_TYPES and _has_weights(op)]
         else:
             touched = [op for op in ordered if op.get_type_name() in _QUANTISED_TYPES]
-        never = self._matching(role)
-        return [name for op in touched if (name := op.get_friendly_name()) not in never]
-
-    def _matching(self, role: Role) -> set[str]:
-        """Products that decide which tokens are merged: 8 bits would save nothing there and choose others."""
-        names = (op.get_friendly_name() for op in self._models[role].get_ops() if op.get_type_name() == "MatMul")
-        return {name for name in names if _MATCHING in name}
+        return [op.get_friendly_name() for op in touched]
 
 
 def _has_weights(operation: ov.Node) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
-from export.families.token_merging import MergingEncoder
+from export.families.token_merging import MergingEncoder, schedule
 
 
 def reduced(model: Any, *, image_px: int, merge_tokens: int) -> Any:
@@ -37,7 +37,8 @@ def reduced(model: Any, *, image_px: int, merge_tokens: int) -> Any:
         _resize(vision.embeddings, side, image_px)
         copy.config.vision_config.image_size = image_px
     if merge_tokens:
-        vision.encoder = MergingEncoder(vision.encoder.layers, positions=side * side + 1, rate=merge_tokens)
+        layers = vision.encoder.layers
+        vision.encoder = MergingEncoder(layers, schedule(side * side + 1, len(layers), merge_tokens), rate=merge_tokens)
     return copy
 
 

@@ -11,6 +11,7 @@ How many tokens a layer merges is fixed when the graph is made, so every shape i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Any
 
 import torch
@@ -28,7 +29,10 @@ def schedule(positions: int, layers: int, rate: int) -> tuple[int, ...]:
 
 
 class Matching(nn.Module):
-    """Which tokens become one. A module, so that its operations carry its name in the graph: they stay in FP32."""
+    """Which tokens become one. A module, so that its operations have a name of their own in the graph.
+
+    They stay in floating point in an INT8 graph: NNCF quantises nothing that only serves a choice of the best.
+    """
 
     def forward(self, keys: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Bipartite soft matching of the patch tokens.
@@ -61,38 +65,65 @@ def merged_sums(states: Tensor, kept: Tensor, merged: Tensor, target: Tensor) ->
     )
 
 
+class MergingLayer(nn.Module):
+    """A layer of a BLIP vision encoder that merges `count` tokens; its parts keep the names that they have there."""
+
+    def __init__(self, layer: Any, count: int) -> None:
+        super().__init__()
+        self.layer_norm1, self.self_attn = layer.layer_norm1, layer.self_attn
+        self.layer_norm2, self.mlp = layer.layer_norm2, layer.mlp
+        self.matching = Matching()
+        self.count = count
+
+    def forward(self, states: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, N, C] and sizes [B, N, 1] -> [B, N - count, C] and sizes [B, N - count, 1]."""
+        attended, keys = self._attend(self.layer_norm1(states), sizes)
+        states = states + attended
+        if self.count:
+            kept, merged, target = self.matching(keys, self.count)
+            # [B, N, C + 1] -> [B, N - count, C + 1]
+            sums = merged_sums(torch.cat([states * sizes, sizes], dim=-1), kept, merged, target)
+            sizes = sums[..., -1:]
+            states = sums[..., :-1] / sizes
+        return states + self.mlp(self.layer_norm2(states)), sizes
+
+    def _attend(self, states: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """Proportional self-attention, [B, N, C] -> [B, N, C], and its keys [B, heads, N, D].
+
+        Adding log(size) to a score counts a token as often as there are patches in it: exp(x + log s) = s exp(x).
+        """
+        attention: Any = self.self_attn
+        batch, length, width = states.shape
+        mixed = attention.qkv(states).reshape(batch, length, 3, attention.num_heads, attention.head_dim)
+        query, key, value = mixed.permute(2, 0, 3, 1, 4)  # 3 x [B, heads, N, D]
+        # [B, heads, N, D] @ [B, heads, D, N] + [B, 1, 1, N] -> [B, heads, N, N]
+        scores = torch.matmul(query, key.transpose(-1, -2)) * attention.scale
+        scores = scores + sizes.log().transpose(1, 2).unsqueeze(1)
+        context = torch.matmul(torch.softmax(scores, dim=-1), value)
+        context = context.permute(0, 2, 1, 3).reshape(batch, length, width)
+        return attention.projection(context), key
+
+
 class MergingEncoder(nn.Module):
-    """The layers of a BLIP vision encoder, in the place of transformers' `BlipEncoder`.
+    """In the place of transformers' `BlipEncoder`.
 
     Attributes:
         rate: tokens that each layer is to merge.
         merged: tokens that all layers together merge.
     """
 
-    def __init__(self, layers: Sequence[Any], *, positions: int, rate: int) -> None:
-        """`positions` is the number N of tokens before the first layer."""
+    def __init__(self, layers: Sequence[Any], counts: Sequence[int], *, rate: int) -> None:
+        """`counts` are the tokens that each of `layers` merges."""
         super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.matching = Matching()
+        self.layers = nn.ModuleList(starmap(MergingLayer, zip(layers, counts, strict=True)))
         self.rate = rate
-        self.counts = schedule(positions, len(self.layers), rate)
-        self.merged = sum(self.counts)
+        self.merged = sum(counts)
 
     def forward(self, inputs_embeds: Tensor, **_: Any) -> BaseModelOutput:
         """[B, N, C] -> [B, N - merged, C]; further arguments of transformers (what else to return) do not apply."""
-        states = inputs_embeds
-        layer: Any
-        sizes = torch.ones_like(states[..., :1])  # [B, N, 1]
-        for layer, count in zip(self.layers, self.counts, strict=True):
-            attended, keys = _attend(layer.self_attn, layer.layer_norm1(states), sizes)
-            states = states + attended
-            if count:
-                kept, merged, target = self.matching(keys, count)
-                # [B, N, C + 1] -> [B, N - count, C + 1]
-                sums = merged_sums(torch.cat([states * sizes, sizes], dim=-1), kept, merged, target)
-                sizes = sums[..., -1:]
-                states = sums[..., :-1] / sizes
-            states = states + layer.mlp(layer.layer_norm2(states))
+        states, sizes = inputs_embeds, torch.ones_like(inputs_embeds[..., :1])
+        for layer in self.layers:
+            states, sizes = layer(states, sizes)
         return BaseModelOutput(last_hidden_state=states)
 
 
@@ -100,21 +131,6 @@ def merging_of(model: Any) -> MergingEncoder | None:
     """The merging encoder of a model's vision tower, None where it has transformers' own."""
     encoder = model.vision_model.encoder
     return encoder if isinstance(encoder, MergingEncoder) else None
-
-
-def _attend(attention: Any, states: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Proportional self-attention, [B, N, C] -> [B, N, C], and its keys [B, heads, N, D].
-
-    Adding log(size) to a score counts a token as often as there are patches in it: exp(x + log s) = s exp(x).
-    """
-    batch, length, width = states.shape
-    mixed = attention.qkv(states).reshape(batch, length, 3, attention.num_heads, attention.head_dim)
-    query, key, value = mixed.permute(2, 0, 3, 1, 4)  # 3 x [B, heads, N, D]
-    # [B, heads, N, D] @ [B, heads, D, N] + [B, 1, 1, N] -> [B, heads, N, N]
-    scores = torch.matmul(query, key.transpose(-1, -2)) * attention.scale + sizes.log().transpose(1, 2).unsqueeze(1)
-    context = torch.matmul(torch.softmax(scores, dim=-1), value)
-    context = context.permute(0, 2, 1, 3).reshape(batch, length, width)
-    return attention.projection(context), key
 
 
 def _wide(index: Tensor, states: Tensor) -> Tensor:

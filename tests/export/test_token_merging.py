@@ -43,7 +43,7 @@ def test_each_layer_merges_at_most_half_of_the_patches() -> None:
 def test_nothing_merged_is_transformers_encoder(model: Any) -> None:
     """At rate 0 only the writing differs: proportional attention of sizes 1 is attention (measured: 5e-7)."""
     encoder = model.vision_model.encoder
-    ours = MergingEncoder(encoder.layers, positions=POSITIONS, rate=0)
+    ours = MergingEncoder(encoder.layers, (0, 0, 0), rate=0)
     with torch.no_grad():
         expected = encoder(inputs_embeds=embeddings(0)).last_hidden_state
         actual = ours(embeddings(0)).last_hidden_state
@@ -100,8 +100,7 @@ def test_merging_equal_tokens_changes_nothing(model: Any) -> None:
     pairs = embeddings(1, 20)[:, 1:]
     doubled = torch.cat([embeddings(2, 1), pairs.repeat_interleave(2, dim=1)], dim=1)  # [1, 39, C]: class, 1, 1, 2, 2
     encoder = model.vision_model.encoder
-    ours = MergingEncoder(encoder.layers, positions=doubled.shape[1], rate=19)
-    ours.counts = (19, 0, 0)
+    ours = MergingEncoder(encoder.layers, (19, 0, 0), rate=19)
     with torch.no_grad():
         expected = encoder(inputs_embeds=doubled).last_hidden_state
         actual = ours(doubled).last_hidden_state

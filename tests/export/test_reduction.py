@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from edge_app.errors import BadRequestError
 from edge_app.model.bundle import open_bundle
 from edge_app.model.device import core
 from edge_app.model.golden import verify
-from edge_app.model.manifest import Generation
+from edge_app.model.manifest import Generation, Manifest
 from edge_app.model.region import image_mask
 from edge_app.model.vlm import VisionLanguageModel
 from export.__main__ import main
@@ -118,6 +120,14 @@ def test_merged_tokens_are_in_the_manifest_and_the_gate_tells_both_losses(mergin
     assert set(quality.loss) == set(quality.reduction) == {"vqa", "caption"}
     assert quality.parity["caption"].samples == 2
     assert verify(VisionLanguageModel(bundle)) < 0.01
+
+
+def test_a_manifest_that_merges_every_patch_is_refused(merging_bundle: Path) -> None:
+    """64 of 8 x 8 patches: there would be nothing to look at but the class token."""
+    manifest = json.loads((merging_bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest["image"]["merged_positions"] = 64
+    with pytest.raises(ValidationError, match="merged_positions 64 leaves no patch"):
+        Manifest.model_validate_json(json.dumps(manifest))
 
 
 def test_matching_stays_in_floating_point(merging_bundle: Path) -> None:

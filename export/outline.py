@@ -51,11 +51,8 @@ def tokens_of(checkpoint: Checkpoint, options: Options, yes: int | None, no: int
 
 def image_spec(checkpoint: Checkpoint) -> ImageSpec:
     """How a picture becomes what the checkpoint's model takes, and how many image states come of it."""
-    vision, processor, merging = (
-        checkpoint.model.config.vision_config,
-        checkpoint.processor,
-        merging_of(checkpoint.model),
-    )
+    vision, processor = checkpoint.model.config.vision_config, checkpoint.processor
+    merging = merging_of(checkpoint.model)
     side = vision.image_size // vision.patch_size
     return ImageSpec(
         height_px=vision.image_size,

@@ -140,7 +140,7 @@ def export(
                 )
         write_manifest(work, manifest)
         report = Report(open_bundle(work), seconds=seconds)
-        del models  # there may be others to compare with
+        del models, quantiser  # there may be other graphs to compare with
         manifest = _look(report, checkpoint, options, own=own, calibration=calibration, examples=examples)
         write_manifest(work, manifest)
     report.bundle = open_bundle(out)

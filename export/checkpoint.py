@@ -42,6 +42,7 @@ class Checkpoint:
         processor: transformers' image processor (its Pillow backend).
         revision: hub commit, if all this came from a hub.
         licence: from the model card of that commit or in the folder, if it names one.
+        image_px: side of the pictures that it was trained with, whatever `model` and `processor` take now.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Checkpoint:
     processor: Any
     revision: str | None
     licence: str | None
+    image_px: int
 
     @property
     def resampling(self) -> Resampling:
@@ -106,7 +108,16 @@ def load(source: str) -> Checkpoint:
             "add tokenizer.json or vocab.txt."
         )
     model.eval()
-    return Checkpoint(name, model_class, model, tokenizer, processor, revision, licence_of(source, revision))
+    return Checkpoint(
+        name,
+        model_class,
+        model,
+        tokenizer,
+        processor,
+        revision,
+        licence_of(source, revision),
+        model.config.vision_config.image_size,
+    )
 
 
 def quiet_transformers() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from edge_app.model.manifest import MOST_NEW_TOKENS, Role, StagePrecision, Thresholds
+from edge_app.model.manifest import MOST_NEW_TOKENS, MOST_PX, Role, StagePrecision, Thresholds
 from export.arguments import positive, share, whole
 from export.options import Options
 
@@ -62,8 +62,25 @@ def parser() -> argparse.ArgumentParser:
         "--parity-pictures", metavar="N", type=whole(0), default=8, help="compared with transformers; default: 8"
     )
     p.add_argument("--force", action="store_true", help="replace the bundle at OUT")
+    _reduction_arguments(p.add_argument_group("fewer image tokens", "faster vision; see docs/bundle.md"))
     _quality_arguments(p.add_argument_group("quality", "what INT8 or FP16 may lose against FP32; else exit code 1"))
     return p
+
+
+def _reduction_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--image-size",
+        metavar="N",
+        type=whole(1, MOST_PX),
+        help="side of the pictures in pixels, a multiple of the patch size; default: the checkpoint's own",
+    )
+    group.add_argument(
+        "--merge-tokens",
+        metavar="R",
+        type=whole(0),
+        default=0,
+        help="image tokens merged in each vision layer (ToMe); such a bundle takes no regions; default: 0",
+    )
 
 
 def _quality_arguments(group: argparse._ArgumentGroup) -> None:
@@ -124,6 +141,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
         quality_pictures=arguments.quality_limit,
         accept_quality=arguments.accept_quality,
         layer_search=not arguments.no_layer_search,
+        image_px=arguments.image_size,
+        merge_tokens=arguments.merge_tokens,
     )
 
 
@@ -147,7 +166,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.quality is not None:
             examples = from_folder(arguments.quality, limit=arguments.quality_limit)
         if arguments.calibration is not None:
-            hold_out = examples is None and not options.lossless()
+            hold_out = examples is None and (options.reduces() or not options.lossless())
             calibration = read_folder(arguments.calibration, limit=arguments.calibration_limit, hold_out=hold_out)
         check_before_loading(arguments.out, options, calibration, examples)
         checkpoint = load(arguments.checkpoint)

@@ -27,6 +27,8 @@ class Options:
     quality_pictures: int = 64
     accept_quality: bool = False
     layer_search: bool = True
+    image_px: int | None = None  # side of the pictures; None for the checkpoint's own
+    merge_tokens: int = 0  # in each layer of the vision tower
 
     def precision_of(self, role: Role) -> StagePrecision:
         """What the graph of one role is to be."""
@@ -35,6 +37,10 @@ class Options:
     def lossless(self) -> bool:
         """Whether every graph is FP32."""
         return {self.precision, *self.stages.values()} == {"fp32"}
+
+    def reduces(self) -> bool:
+        """Whether fewer image tokens may be asked for than the checkpoint has."""
+        return self.image_px is not None or self.merge_tokens > 0
 
     def needs_calibration(self) -> bool:
         """Whether a graph may have to be calibrated; the decoder's weights are compressed without."""

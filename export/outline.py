@@ -14,6 +14,7 @@ from export.bundle import describe
 from export.checkpoint import Checkpoint
 from export.errors import ExportError
 from export.families import blip
+from export.families.token_merging import merging_of
 from export.options import Options
 
 
@@ -48,13 +49,31 @@ def tokens_of(checkpoint: Checkpoint, options: Options, yes: int | None, no: int
     )
 
 
+def image_spec(checkpoint: Checkpoint) -> ImageSpec:
+    """How a picture becomes what the checkpoint's model takes, and how many image states come of it."""
+    vision, processor = checkpoint.model.config.vision_config, checkpoint.processor
+    merging = merging_of(checkpoint.model)
+    side = vision.image_size // vision.patch_size
+    return ImageSpec(
+        height_px=vision.image_size,
+        width_px=vision.image_size,
+        mean=tuple(processor.image_mean),
+        std=tuple(processor.image_std),
+        resampling=checkpoint.resampling,
+        prefix_positions=1,
+        patch_rows=side,
+        patch_columns=side,
+        checkpoint_px=checkpoint.image_px if vision.image_size != checkpoint.image_px else None,
+        merge_tokens=merging.rate if merging else 0,
+        merged_positions=merging.merged if merging else 0,
+    )
+
+
 def outline(
     checkpoint: Checkpoint, options: Options, tasks: Sequence[Task], tokens: Tokens, *, name: str, tokenizer: Path
 ) -> Manifest:
     """The manifest as far as it is known before the graphs are written."""
-    vision, text = checkpoint.model.config.vision_config, checkpoint.model.config.text_config
-    side = vision.image_size // vision.patch_size
-    processor = checkpoint.processor
+    text = checkpoint.model.config.text_config
     prompt = blip.CAPTION_PROMPT[checkpoint.model_class] if options.caption_prompt is None else options.caption_prompt
     limits = Generation(beams=options.beams, max_new_tokens=options.max_new_tokens)
     defaults: dict[Task, Generation] = {"caption": limits.model_copy(update={"prompt": prompt}), "vqa": limits}
@@ -71,16 +90,7 @@ def outline(
             licence=checkpoint.licence,
             model_class=checkpoint.model_class,
         ),
-        image=ImageSpec(
-            height_px=vision.image_size,
-            width_px=vision.image_size,
-            mean=tuple(processor.image_mean),
-            std=tuple(processor.image_std),
-            resampling=checkpoint.resampling,
-            prefix_positions=1,
-            patch_rows=side,
-            patch_columns=side,
-        ),
+        image=image_spec(checkpoint),
         tokens=tokens,
         text=TextSpec(
             layers=text.num_hidden_layers,

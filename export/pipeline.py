@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import openvino as ov
 from tqdm import tqdm
@@ -38,6 +39,7 @@ from export.layer_search import SEARCH_PICTURES, LayerSearch
 from export.options import Options
 from export.outline import bundle_name, outline, tasks_of, tokens_of
 from export.quantize import Quantiser
+from export.reduction import reduced_checkpoint, reduction_loss
 from export.tokenizer import word_id, write_tokenizer
 from export.workbench import workbench
 
@@ -83,7 +85,7 @@ def export(
         out: the bundle's folder.
         options: what the command line asks.
         calibration: pictures to calibrate with and to compare with transformers; INT8 needs them.
-        examples: pictures to judge the precision by; None takes those that `calibration` holds out, if it is given.
+        examples: pictures to judge by; None takes those that `calibration` holds out, if it is given.
 
     Raises:
         ExportError: the options do not fit the checkpoint, the disk is in the way, or the precision loses too much.
@@ -94,11 +96,13 @@ def export(
         examples = held_out(calibration, limit=options.quality_pictures)
     if examples is not None and calibration is not None:
         examples = examples.beside(calibration)
+    own, checkpoint = checkpoint, reduced_checkpoint(checkpoint, options)
     tasks = tasks_of(checkpoint, options)
     compares = examples is not None and not options.lossless()
+    reduces = examples is not None and checkpoint is not own
     seconds: dict[str, float] = {}
     with building(out, force=options.force) as work:
-        check_space(work, _size_bytes(checkpoint, options, compares=compares))
+        check_space(work, _size_bytes(checkpoint, options, compares=compares or reduces))
         tokenizer = write_tokenizer(checkpoint.tokenizer, work / TOKENIZER_NAME)
         yes, no = word_id(tokenizer, "yes"), word_id(tokenizer, "no")
         tokens = tokens_of(checkpoint, options, yes, no)
@@ -136,18 +140,37 @@ def export(
                 )
         write_manifest(work, manifest)
         report = Report(open_bundle(work), seconds=seconds)
-        with _Timed(seconds, "golden sample"):
-            model = VisionLanguageModel(report.bundle)
-            manifest = manifest.model_copy(update={"golden": record(model)})
-        if calibration is not None and options.parity_pictures:
-            with _Timed(seconds, "parity"):
-                pictures = list(islice(calibration.pictures(), options.parity_pictures))
-                report.parity = parity.measure(checkpoint, model, pictures, calibration.questions)
-            quality = manifest.quality.model_copy(update={"parity": _parity(report.parity)})
-            manifest = manifest.model_copy(update={"quality": quality})
+        del models, quantiser  # there may be other graphs to compare with
+        manifest = _look(report, checkpoint, options, own=own, calibration=calibration, examples=examples)
         write_manifest(work, manifest)
     report.bundle = open_bundle(out)
     return report
+
+
+def _look(
+    report: Report,
+    checkpoint: Checkpoint,
+    options: Options,
+    *,
+    own: Checkpoint,
+    calibration: Calibration | None,
+    examples: Examples | None,
+) -> Manifest:
+    """The finished bundle at work: its manifest with the golden sample and all that is told and stops nothing."""
+    manifest, seconds = report.bundle.manifest, report.seconds
+    with _Timed(seconds, "golden sample"):
+        model = VisionLanguageModel(report.bundle)
+        golden = record(model)
+    measured: dict[str, Any] = {}
+    if examples is not None and checkpoint is not own:
+        with _Timed(seconds, "reduction"):
+            measured |= {"pictures": examples.origin, "reduction": reduction_loss(own, model, examples)}
+    if calibration is not None and options.parity_pictures:
+        with _Timed(seconds, "parity"):
+            pictures = list(islice(calibration.pictures(), options.parity_pictures))
+            report.parity = parity.measure(checkpoint, model, pictures, calibration.questions)
+        measured["parity"] = _parity(report.parity)
+    return manifest.model_copy(update={"golden": golden, "quality": manifest.quality.model_copy(update=measured)})
 
 
 def _judge(

@@ -22,7 +22,7 @@ def summary(report: Report, options: Options) -> str:
         pictures = options.parity_pictures
         reason = "no --calibration folder to take pictures from" if pictures else "--parity-pictures 0"
         lines.append(f"parity: not measured ({reason})")
-    return "\n".join([*lines, *quality_lines(manifest)])
+    return "\n".join([*lines, *quality_lines(manifest), *reduction_lines(manifest)])
 
 
 def quality_lines(manifest: Manifest) -> list[str]:
@@ -46,6 +46,25 @@ def quality_lines(manifest: Manifest) -> list[str]:
         lines.append(f"  kept in fp32, {quality.kept.added_bytes / 1e6:+.1f} MB, KL {moved}; {'; '.join(names)}")
     if quality.accepted_below_thresholds:
         lines.append("  this is below the thresholds and was accepted with --accept-quality")
+    return lines
+
+
+def reduction_lines(manifest: Manifest) -> list[str]:
+    """How many image tokens there are and what fewer of them lost, in a few lines; none where nothing is reduced."""
+    image, quality = manifest.image, manifest.quality
+    if not image.reduced:
+        return []
+    how = []
+    if image.checkpoint_px is not None:
+        how.append(f"pictures of {image.height_px} px where the checkpoint has {image.checkpoint_px}")
+    if image.merged_positions:
+        how.append(f"{image.merge_tokens} tokens merged a layer, {image.merged_positions} in all")
+    lines = [f"image tokens: {image.positions} ({'; '.join(how)})"]
+    if not quality.reduction:
+        return [*lines, "  what that loses was not measured, as there were no pictures; give some with --quality DIR"]
+    lines.append(f"all that is lost beside fp32 with the checkpoint's own tokens ({quality.pictures}), told only:")
+    for task, loss in quality.reduction.items():
+        lines += _loss_lines(task, loss)
     return lines
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 FORMAT_VERSION = 1
 MOST_NEW_TOKENS = 256  # that any text can be asked for
+MOST_PX = 4096  # of a side of the `pixels` tensor
 
 Task = Literal["caption", "vqa"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -46,19 +47,29 @@ class Source(_Part):
 class ImageSpec(_Part):
     """How a picture becomes the `pixels` tensor [1, 3, height_px, width_px]."""
 
-    height_px: int = Field(gt=0, le=4096)
-    width_px: int = Field(gt=0, le=4096)
+    height_px: int = Field(gt=0, le=MOST_PX)
+    width_px: int = Field(gt=0, le=MOST_PX)
     mean: Triple = Field(description="per channel, RGB, of values in 0..1")
     std: Triple
     resampling: Resampling
     prefix_positions: int = Field(ge=0, description="image states before the patches (the class token)")
     patch_rows: int = Field(gt=0)
     patch_columns: int = Field(gt=0)
+    checkpoint_px: int | None = Field(
+        default=None, gt=0, description="side of the checkpoint's own pictures, where these are of another size"
+    )
+    merge_tokens: int = Field(default=0, ge=0, description="image tokens merged in each vision layer")
+    merged_positions: int = Field(default=0, ge=0, description="patches without a state of their own: all that merged")
 
     @property
     def positions(self) -> int:
-        """Number N of image states: prefix + rows x columns (BLIP at 384 px: 1 + 24 x 24 = 577)."""
-        return self.prefix_positions + self.patch_rows * self.patch_columns
+        """Number N of image states: prefix + rows x columns - merged (BLIP at 384 px: 1 + 24 x 24 = 577)."""
+        return self.prefix_positions + self.patch_rows * self.patch_columns - self.merged_positions
+
+    @property
+    def reduced(self) -> bool:
+        """Whether there are other image states than the checkpoint was trained with."""
+        return self.checkpoint_px is not None or self.merged_positions > 0
 
 
 class Tokens(_Part):
@@ -189,6 +200,9 @@ class Quality(_Part):
         default=None, description="what `loss` was measured on: a folder of its own, or which part of the calibration's"
     )
     loss: dict[Task, Loss] = Field(default_factory=dict, description="empty for FP32, which loses nothing")
+    reduction: dict[Task, Loss] = Field(
+        default_factory=dict, description="against FP32 with all image tokens of the checkpoint, where there are fewer"
+    )
     thresholds: Thresholds | None = None
     kept: KeptLayers | None = None
     accepted_below_thresholds: bool = Field(default=False, description="a person said --accept-quality")
@@ -238,6 +252,8 @@ class Manifest(_Part):
         for token in [*self.tokens.model_dump(exclude_none=True).values(), *recorded]:
             if not 0 <= token < self.text.vocabulary:
                 raise ValueError(f"token id {token} is not in the vocabulary of {self.text.vocabulary}")
+        if self.image.merged_positions >= self.image.patch_rows * self.image.patch_columns:
+            raise ValueError(f"image.merged_positions {self.image.merged_positions} leaves no patch")
         if min(self.image.std) <= 0:
             raise ValueError(f"image.std {list(self.image.std)} must be positive")
         return self

@@ -2,6 +2,9 @@
 
 Position 0 is the class token, then the patches follow row by row. The states are already mixed over the whole frame, so
 what lies outside a region leaks in a little; a crop is sharper, and costs a vision pass.
+
+Where tokens are merged, patches from anywhere share a state, different ones in every frame: there a region would have
+no mask of its own, and what is outside would not leak in a little but be there whole. So it is refused.
 """
 
 from __future__ import annotations
@@ -21,8 +24,13 @@ def image_mask(region: Region, spec: ImageSpec) -> NDArray[np.float32]:
     """Additive mask [1, 1, 1, N]: 0 for the class token and every patch that `region` touches.
 
     Raises:
-        BadRequestError: the region has no area, or reaches outside the frame.
+        BadRequestError: the region has no area, or reaches outside the frame, or the bundle knows no regions.
     """
+    if spec.merged_positions:
+        raise BadRequestError(
+            "This bundle merges image tokens, so it cannot look at a part of the frame; ask without a region, "
+            "or use a bundle exported without --merge-tokens."
+        )
     left, top, right, bottom = region
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise BadRequestError(

@@ -19,6 +19,7 @@ from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
 from edge_app.model.kv_cache import memory_names
 from edge_app.model.manifest import Role, Task
 from export.errors import ExportError
+from export.families.token_merging import merging_of
 
 CLASSES: dict[str, type] = {
     "BlipForConditionalGeneration": BlipForConditionalGeneration,
@@ -64,7 +65,7 @@ def roles(model: Any, tasks: Sequence[Task]) -> dict[Role, RoleSource]:
     side = config.vision_config.image_size
     decoder = model.text_decoder
     pixels = torch.rand(1, 3, side, side)
-    states = torch.rand(1, _positions(config), config.vision_config.hidden_size)
+    states = torch.rand(1, _positions(model), config.vision_config.hidden_size)
     states_in = {"image_states": (states, tuple(states.shape))}
 
     found: dict[Role, RoleSource] = {
@@ -83,9 +84,10 @@ def roles(model: Any, tasks: Sequence[Task]) -> dict[Role, RoleSource]:
     return found
 
 
-def _positions(config: Any) -> int:
-    """Image states of one picture: patches and the class token."""
-    return int((config.vision_config.image_size // config.vision_config.patch_size) ** 2 + 1)
+def _positions(model: Any) -> int:
+    """Image states of one picture: patches and the class token, less what is merged on the way."""
+    vision, merging = model.config.vision_config, merging_of(model)
+    return int((vision.image_size // vision.patch_size) ** 2 + 1 - (merging.merged if merging else 0))
 
 
 def _question_encoder(encoder: Any, decoder: Any, image_names: Sequence[str], positions: int) -> RoleSource:

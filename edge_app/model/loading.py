@@ -21,7 +21,7 @@ from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.device import candidates, core
 from edge_app.model.golden import verify
 from edge_app.model.manifest import Task
-from edge_app.model.memory import give_back
+from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
 
@@ -105,6 +105,7 @@ def load_models(
             fallbacks.append(str(error))
             log.warning("device refused device=%s reason=%s", name, error)
             continue
+        keep_working_memory()
         return LoadedModels(models, device, tuple(fallbacks))
     raise DeviceError("No device can run the model: " + " ".join(fallbacks))
 

@@ -19,7 +19,8 @@ from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
 from edge_app.model.kv_cache import memory_names
 from edge_app.model.manifest import Role, Task
 from export.errors import ExportError
-from export.families.token_merging import merging_of
+from export.families.token_merging import MergingEncoder, merging_of
+from export.families.vision_tower import VisionEncoder
 
 CLASSES: dict[str, type] = {
     "BlipForConditionalGeneration": BlipForConditionalGeneration,
@@ -155,14 +156,18 @@ def _attend(states: Tensor, key: Tensor, value: Tensor, mask: Tensor, block: Any
 
 
 class _Vision(nn.Module):
-    def __init__(self, vision: nn.Module) -> None:
+    def __init__(self, vision: Any) -> None:
         super().__init__()
-        self.vision = vision
+        self.embeddings = vision.embeddings
+        self.merging = isinstance(vision.encoder, MergingEncoder)
+        self.encoder = vision.encoder if self.merging else VisionEncoder(vision.encoder.layers)
+        self.post_layernorm = vision.post_layernorm
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[1, 3, H, W] -> [1, N, C]."""
-        states: Tensor = self.vision(pixel_values=pixels).last_hidden_state
-        return states
+        states = self.encoder(self.embeddings(pixels))
+        normed: Tensor = self.post_layernorm(states.last_hidden_state if self.merging else states)
+        return normed
 
 
 class _Memory(nn.Module):

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
+from export.families.vision_tower import SplitAttention
+
 
 def schedule(positions: int, layers: int, rate: int) -> tuple[int, ...]:
     """Tokens that each layer merges: `rate`, or the half of the patch tokens where that is fewer."""
@@ -70,14 +72,18 @@ class MergingLayer(nn.Module):
 
     def __init__(self, layer: Any, count: int) -> None:
         super().__init__()
-        self.layer_norm1, self.self_attn = layer.layer_norm1, layer.self_attn
+        self.layer_norm1, self.self_attn = layer.layer_norm1, SplitAttention(layer.self_attn)
         self.layer_norm2, self.mlp = layer.layer_norm2, layer.mlp
         self.matching = Matching()
         self.count = count
 
     def forward(self, states: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, N, C] and sizes [B, N, 1] -> [B, N - count, C] and sizes [B, N - count, 1]."""
-        attended, keys = self._attend(self.layer_norm1(states), sizes)
+        """[B, N, C] and sizes [B, N, 1] -> [B, N - count, C] and sizes [B, N - count, 1].
+
+        Attention is proportional: adding log(size) to a score counts a token as often as there are patches in it,
+        exp(x + log s) = s exp(x).
+        """
+        attended, keys = self.self_attn(self.layer_norm1(states), sizes.log().transpose(1, 2).unsqueeze(1))
         states = states + attended
         if self.count:
             kept, merged, target = self.matching(keys, self.count)
@@ -86,22 +92,6 @@ class MergingLayer(nn.Module):
             sizes = sums[..., -1:]
             states = sums[..., :-1] / sizes
         return states + self.mlp(self.layer_norm2(states)), sizes
-
-    def _attend(self, states: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Proportional self-attention, [B, N, C] -> [B, N, C], and its keys [B, heads, N, D].
-
-        Adding log(size) to a score counts a token as often as there are patches in it: exp(x + log s) = s exp(x).
-        """
-        attention: Any = self.self_attn
-        batch, length, width = states.shape
-        mixed = attention.qkv(states).reshape(batch, length, 3, attention.num_heads, attention.head_dim)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4)  # 3 x [B, heads, N, D]
-        # [B, heads, N, D] @ [B, heads, D, N] + [B, 1, 1, N] -> [B, heads, N, N]
-        scores = torch.matmul(query, key.transpose(-1, -2)) * attention.scale
-        scores = scores + sizes.log().transpose(1, 2).unsqueeze(1)
-        context = torch.matmul(torch.softmax(scores, dim=-1), value)
-        context = context.permute(0, 2, 1, 3).reshape(batch, length, width)
-        return attention.projection(context), key
 
 
 class MergingEncoder(nn.Module):

@@ -141,7 +141,7 @@ def test_matching_stays_in_floating_point(merging_bundle: Path) -> None:
             while node.get_type_name() != "MatMul":  # back to the layer's keys
                 assert node.get_type_name() != "FakeQuantize"
                 node = node.input(0).get_source_output().get_node()
-            assert "self_attn.qkv" in node.get_friendly_name()
+            assert "self_attn.key" in node.get_friendly_name()
     assert any(op.get_type_name() == "FakeQuantize" for op in graph.get_ops())
 
 

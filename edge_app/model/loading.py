@@ -19,7 +19,7 @@ import openvino as ov
 from edge_app.errors import BundleError, DeviceError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.device import candidates, core
-from edge_app.model.golden import verify
+from edge_app.model.golden import verify, warm_up
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.precision import in_words
@@ -114,6 +114,7 @@ def _load(bundle: Bundle, device: str, threads: int, cache_dir: Path | None) -> 
     started = time.monotonic()
     model = VisionLanguageModel(bundle, device=device, threads=threads, cache_dir=cache_dir)
     difference = verify(model)
+    warm_up(model)
     log.info(
         "model ready bundle=%s device=%s golden_difference=%.3f load_s=%.1f",
         bundle.manifest.name,
@@ -121,5 +122,6 @@ def _load(bundle: Bundle, device: str, threads: int, cache_dir: Path | None) -> 
         difference,
         time.monotonic() - started,
     )
-    give_back([file for file in bundle.path.iterdir() if file.suffix == ".bin"])
+    compiled = cache_dir.glob("*.blob") if cache_dir else ()
+    give_back([*bundle.path.glob("*.bin"), *compiled])
     return model

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
+
+import edge_app.demo
+
+DEMO = Path(edge_app.demo.__file__).parent / "bundle"
 
 # A graph whose working memory, 42 MB, is that of BLIP-base's image keys and values; prints the pages that five
 # inferences had to get from the kernel.
@@ -40,3 +46,33 @@ def test_inferences_keep_the_pages_of_their_working_memory() -> None:
     script = subprocess.run([sys.executable, "-c", PAGES], check=False, capture_output=True, text=True, timeout=120)
     assert script.returncode == 0, script.stderr
     assert int(script.stdout) < 1000
+
+
+# Loads a bundle and prints how many KB of its weight files and compiled graphs this process has in memory.
+MAPPED = """
+import json, re, sys
+from pathlib import Path
+from edge_app.model.loading import load_models
+
+models = load_models([Path(sys.argv[1])], device="CPU", threads=1, cache_dir=Path(sys.argv[2]))
+kind, resident = "", {}
+for line in Path("/proc/self/smaps").read_text().splitlines():
+    if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+        kind = Path(line).suffix
+    elif kind in (".bin", ".blob") and line.startswith("Rss:"):
+        resident[kind] = resident.get(kind, 0) + int(line.split()[1])
+print(json.dumps(resident))
+"""
+
+
+def test_loading_gives_back_the_files_it_read(tmp_path: Path) -> None:
+    """Weights are in memory once, in the kernels' layout: from the bundle's files the first time, then from the cache.
+
+    Without it 6 MB of the demo bundle's files stay, 7.5 MB of its compiled graphs.
+    """
+    for kind in ("bin", "blob"):
+        command = [sys.executable, "-c", MAPPED, str(DEMO), str(tmp_path)]
+        script = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        assert script.returncode == 0, script.stderr
+        ((suffix, resident_kb),) = json.loads(script.stdout).items()
+        assert suffix == f".{kind}" and resident_kb < 512

@@ -25,6 +25,7 @@ from edge_app.model.device import core
 from edge_app.model.image import to_pixels
 from edge_app.model.manifest import ImageSpec, Role, StagePrecision
 from export.calibration import Calibration
+from export.embeddings import look_up_then_widen
 
 Feed = dict[str, NDArray[Any]]
 # From question text to token ids, as the runtime makes them.
@@ -105,8 +106,7 @@ class Quantiser:
             if data is None:
                 raise ValueError(f"The stage {role} needs calibration pictures to be INT8; none were given.")
             size = data.size if pictures is None else min(pictures, data.size)
-            # The table of word embeddings is not for nncf.quantize: its form of 8 bits has OpenVINO make an FP32 copy
-            # of the table when it compiles, 94 MB for BLIP-base; that of compress_weights is looked up as it is.
+            # Tables of embeddings are not for nncf.quantize, whose form of 8 bits OpenVINO widens when it compiles.
             quantised = nncf.quantize(
                 self._models[role],
                 nncf.Dataset(range(size), lambda index: data.feed(role, index)),
@@ -118,7 +118,9 @@ class Quantiser:
             if role != "question_encoder":
                 return quantised
             others = nncf.IgnoredScope(types=sorted(_QUANTISED_TYPES), validate=False)
-            return nncf.compress_weights(quantised, mode=nncf.CompressWeightsMode.INT8_ASYM, ignored_scope=others)
+            compressed = nncf.compress_weights(quantised, mode=nncf.CompressWeightsMode.INT8_ASYM, ignored_scope=others)
+            look_up_then_widen(compressed)
+            return compressed
 
     def operations(self, role: Role) -> list[str]:
         """Names of the operations of a role that INT8 touches, from the first to the last."""

@@ -33,13 +33,18 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def seconds(text: str) -> float:
     """An argparse type: a time that is longer than none, and ends."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    value = number_of_seconds(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{value:g} is out of range; give more than 0 seconds")
     return value
+
+
+def number_of_seconds(text: str) -> float:
+    """An argparse type, or a part of one: any number, one that is not finite included."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import itertools
 import logging
-import math
 import shlex
 import signal
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_app.camera.recorder import FILE_MODE, FOLDER_MODE, FrameFolder, distinct_frames
-from edge_app.commands.arguments import add_config_argument, at_least, config_path
+from edge_app.commands.arguments import add_config_argument, at_least, config_path, number_of_seconds
 from edge_app.config import load_config
 from edge_app.errors import BadRequestError, EdgeAppError
 from edge_app.settings import CameraConfig, without_credentials
@@ -126,10 +125,7 @@ def _summary(saved: int, count: int, folder: Path) -> str:
 
 def _interval(text: str) -> float:
     """An argument type: seconds from 0 to a day."""
-    try:
-        interval_s = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-    if not (math.isfinite(interval_s) and 0 <= interval_s <= MAX_INTERVAL_S):
+    interval_s = number_of_seconds(text)
+    if not 0 <= interval_s <= MAX_INTERVAL_S:  # which is never true of NaN
         raise argparse.ArgumentTypeError(f"{text} is out of range; give 0 to {MAX_INTERVAL_S:g} seconds")
     return interval_s

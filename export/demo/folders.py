@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from export.exchange import put_in_place
+from export.work_folder import work_folder
 
 
 @contextmanager
@@ -18,11 +18,8 @@ def written_whole(out: Path) -> Iterator[Path]:
     two renames where the file system cannot exchange names. What a killed writer left goes when the next one begins.
     """
     out = out.resolve()  # of a link, what it leads to is replaced
-    new = out.with_name(f".{out.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with work_folder(out) as new:
         yield new
+        new.chmod(0o755)  # it was made private
         put_in_place(new, out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)

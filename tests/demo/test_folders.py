@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from export.demo.folders import written_whole
+from export.work_folder import UNFINISHED
 
 
 def write(out: Path, *names: str) -> None:
@@ -60,16 +61,18 @@ def test_failing_second_rename_brings_the_old_folder_back(tmp_path: Path, monkey
     out = tmp_path / "out"
     write(out, "a")
     monkeypatch.setattr("export.exchange.exchange", lambda *_: False)
-    with pytest.raises(OSError, match=r"\.out\.new"), written_whole(out) as folder:
-        folder.rmdir()  # so that it cannot be renamed
+    with pytest.raises(OSError, match="No such file"), written_whole(out) as folder:
+        folder.chmod(0o755)
+        monkeypatch.setattr(Path, "chmod", lambda *_: folder.rmdir())  # so that it cannot be renamed
     assert content(tmp_path) == ["out"]
     assert content(out) == ["a"]
 
 
 def test_rest_of_a_killed_writer_goes(tmp_path: Path) -> None:
     """What it was writing is no part of what comes next."""
-    (tmp_path / ".out.new").mkdir()
-    (tmp_path / ".out.new" / "half").touch()
+    left = tmp_path / f".out-killed{UNFINISHED}"
+    left.mkdir()
+    (left / "half").touch()
     write(tmp_path / "out", "a")
     assert content(tmp_path) == ["out"]
     assert content(tmp_path / "out") == ["a"]
@@ -82,3 +85,14 @@ def test_link_leads_to_the_new_content(tmp_path: Path) -> None:
     write(tmp_path / "link", "b")
     assert (tmp_path / "link").is_symlink()
     assert content(tmp_path / "real") == ["b"]
+
+
+def test_two_writers_do_not_touch_each_others_work(tmp_path: Path) -> None:
+    """The one that ends last is what stays."""
+    out = tmp_path / "out"
+    with written_whole(out) as first:
+        (first / "a").touch()
+        write(out, "b")
+        assert content(first) == ["a"]
+    assert content(tmp_path) == ["out"]
+    assert content(out) == ["a"]

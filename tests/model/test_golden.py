@@ -10,7 +10,8 @@ import pytest
 
 from edge_app.errors import DeviceError
 from edge_app.model.bundle import Bundle, open_bundle
-from edge_app.model.golden import golden_picture, verify
+from edge_app.model.device import Graph
+from edge_app.model.golden import WIDE, golden_picture, verify
 from edge_app.model.loading import load_models
 from edge_app.model.manifest import ImageSpec
 from edge_app.model.vlm import VisionLanguageModel
@@ -53,6 +54,24 @@ def test_a_device_that_is_not_there_is_said_aloud(small_bundle: Callable[..., Pa
     assert loaded.device == "CPU"
     assert "GPU.7 was asked for, but OpenVINO finds only" in loaded.fallbacks[0]
     assert loaded.info()["requested_device"] == "GPU.7"
+
+
+def test_a_served_request_is_never_the_first_of_its_kind(
+    small_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading runs every graph, those of free lengths with one token, with many, and with a batch."""
+    ran: dict[str, set[tuple[int, ...]]] = {}
+
+    def noted(graph: Graph) -> None:
+        ran.setdefault(graph.role, set()).add(graph.bound_shapes().get("tokens", ()))
+        infer(graph)
+
+    infer = Graph.infer
+    monkeypatch.setattr(Graph, "infer", noted)
+    loaded = load_models([small_bundle("vqa")], device="CPU")
+    assert set(ran) == set(loaded.models[0].manifest.roles)
+    assert {(1, 1), (1, WIDE), (WIDE, 1)} <= ran["decoder"]
+    assert {1, WIDE} == {batch for batch, _ in ran["question_encoder"]}
 
 
 def test_the_picture_is_the_same_everywhere() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from edge_app.commands import tune
 from edge_app.commands.arguments import add_model_arguments, at_least, load_from
 from edge_app.model.limits import Machine, arithmetic_of, measure_machine, work_of
 from edge_app.model.manifest import Role
@@ -32,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", metavar="N", type=at_least(1), default=7, help="medians are taken over N runs; default: 7"
     )
     parser.add_argument(
+        "--tune",
+        metavar="DEVICE",
+        nargs="*",
+        help="measure every combination of devices, default all that OpenVINO finds, and keep the best for device AUTO",
+    )
+    parser.add_argument(
         "--tokens",
         metavar="N",
         type=at_least(2),
@@ -42,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 when done."""
+    if arguments.tune is not None:
+        return tune.run(arguments)
     started = time.monotonic()
     models = load_from(arguments)
     model = models.models[0]

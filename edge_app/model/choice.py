@@ -7,6 +7,7 @@ had. One that does not hold any more is not used, and the reason is told.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -61,23 +62,36 @@ def choice_path(folder: Path, bundle: Bundle) -> Path:
     return folder / f"devices-{bundle.hash[:16]}.json"
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder; EdgeAppError when nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
 def write_choice(folder: Path, bundle: Bundle, placement: Placement) -> Path:
-    """Keep a choice, whole or not at all; returns its file. EdgeAppError when the folder cannot be written to."""
+    """Keep a choice, whole or not at all; returns its file. EdgeAppError when it cannot be written."""
     path = choice_path(folder, bundle)
     part = path.with_suffix(".part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8") as file:
             file.write(choice_of(bundle, placement).model_dump_json(indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise EdgeAppError(
-            f"The choice of devices cannot be written to {folder} ({error.strerror}); "
-            "run as a user who may, or name another folder with --state-dir."
-        ) from error
+        raise _unwritable(folder, error) from error
     return path
+
+
+def _unwritable(folder: Path, error: OSError) -> EdgeAppError:
+    return EdgeAppError(
+        f"The choice of devices cannot be written to {folder} ({error.strerror}); "
+        "run as a user who may, or name another folder with --state-dir."
+    )
 
 
 def read_choice(folder: Path, bundle: Bundle) -> tuple[Placement | None, str | None]:

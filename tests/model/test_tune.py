@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,16 @@ def test_a_device_that_cannot_run_the_bundle_is_told_and_left_out() -> None:
         tune(open_bundle(DEMO), ["BATCH:CPU"], runs=1, threads=1)
 
 
-def test_a_bundle_that_only_captions_has_no_questions_to_time(small_bundle: Callable[..., Path]) -> None:
-    """Its work is the caption of a new scene."""
-    tuning = tune(open_bundle(small_bundle("caption")), ["CPU"], runs=1, threads=1)
-    assert (tuning.work, len(tuning.trials)) == ("caption_new_ms", 1)
+def test_a_bundle_that_only_answers_is_judged_by_its_first_question() -> None:
+    """It has no captions to make ahead, so a split counts as it is."""
+    bundle = open_bundle(DEMO)
+    golden = bundle.manifest.golden
+    assert golden is not None
+    golden = golden.model_copy(update={"texts": {"vqa": golden.texts["vqa"]}})
+    manifest = bundle.manifest.model_copy(update={"tasks": ("vqa",), "golden": golden})
+    tuning = tune(dataclasses.replace(bundle, manifest=manifest), TWO, runs=1, threads=1)
+    assert tuning.work == "question_first_ms"
+    assert [trial.pipelined_ms for trial in tuning.trials] == [None] * 4
 
 
 def test_what_counts_is_the_pipeline_where_there_is_one() -> None:

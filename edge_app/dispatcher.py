@@ -165,7 +165,7 @@ class Dispatcher:
             "camera": first.camera,
             "prompt": self.prompt,
             # So that a model on two devices can encode that camera's frame while it decodes this one.
-            "next": self._scheduler.next_caption(time.monotonic(), self._has_new_frame),
+            "next": self._scheduler.forecast(time.monotonic(), self._has_new_frame),
         }
         if first.question is not None:
             asked = first.question

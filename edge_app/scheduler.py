@@ -97,7 +97,7 @@ class Scheduler:
             return Job(camera)
         return self._waiting.popleft() if self._waiting else None
 
-    def next_caption(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
+    def forecast(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
         """The camera that the next job will caption, as far as is known now: one is due and nobody waits."""
         return None if self._waiting else self._due_camera(now_s, can_caption)
 

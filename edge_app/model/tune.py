@@ -23,6 +23,7 @@ from edge_app.model.encoder import Encoding
 from edge_app.model.golden import verify
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.measure import ANSWER_TOKENS, forced_to, medians, picture_to_time
+from edge_app.model.memory import keep_working_memory
 from edge_app.model.placement import Placement
 from edge_app.model.vlm import VisionLanguageModel
 from edge_app.model.work import CAPTION_TOKENS, QUESTION, Picture
@@ -90,6 +91,7 @@ def tune(
             models.append(model)
     if not models:
         raise DeviceError("No device can run the model: " + " ".join(refused))
+    keep_working_memory()  # as in the service
     works = {model.placement: _works(model) for model in models}
     rounds = [{placement: _timed_once(named) for placement, named in works.items()} for _ in range(runs + 1)]
     trials = []

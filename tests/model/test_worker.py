@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_app.child import Child
+from edge_app.demo.service import bundle_path
 from edge_app.errors import ChildDiedError, ChildTimeoutError
 from edge_app.frames import FrameBuffer
 
@@ -118,9 +119,9 @@ def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup
     assert worker.ask(op="ask", camera="door", questions=["is there a dog?"])["ok"]
 
 
-def test_a_worker_on_two_devices_tells_them(small_bundle: Callable[..., Path], photos: list[Picture]) -> None:
+def test_a_worker_on_two_devices_tells_them(photos: list[Picture]) -> None:
     """What the hello asks for is what `info` and the results say; a frame begun early does not keep it from ending."""
-    setup = Setup(small_bundle("vqa"), text_device="HETERO:CPU")
+    setup = Setup(bundle_path(), text_device="HETERO:CPU")
     try:
         info = setup.events[0]["info"]
         assert (info["stages"]["vision"], info["stages"]["decoder"]) == ("CPU", "HETERO:CPU")

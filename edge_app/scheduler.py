@@ -90,12 +90,23 @@ class Scheduler:
         if self._waiting and not self._was_question:
             self._was_question = True
             return self._waiting.popleft()
-        for camera in sorted(self._last_caption_s, key=lambda name: self._last_caption_s[name]):
-            if self._due_s(camera) + grace_s <= now_s and can_caption(camera):
-                self._last_caption_s[camera] = now_s
-                self._was_question = False
-                return Job(camera)
+        camera = self._due_camera(now_s - grace_s, can_caption)
+        if camera is not None:
+            self._last_caption_s[camera] = now_s
+            self._was_question = False
+            return Job(camera)
         return self._waiting.popleft() if self._waiting else None
+
+    def forecast(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
+        """The camera that the next job will caption, as far as is known now: one is due and nobody waits."""
+        return None if self._waiting else self._due_camera(now_s, can_caption)
+
+    def _due_camera(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
+        """The camera whose caption has been due longest."""
+        for camera in sorted(self._last_caption_s, key=lambda name: self._last_caption_s[name]):
+            if self._due_s(camera) <= now_s and can_caption(camera):
+                return camera
+        return None
 
     def expired(self, now_s: float) -> list[Job]:
         """Take the waiting jobs whose time is over."""

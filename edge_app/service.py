@@ -91,14 +91,7 @@ class Service:
         model = config.model
         self._model = ModelClient(
             model_module,
-            {
-                "bundles": [str(bundle) for bundle in model.bundles],
-                "device": model.device,
-                "threads": model.threads,
-                "cache_dir": str(model.cache_dir) if model.cache_dir else None,
-                "frames": self._cameras.frame_fds(),
-                "log_level": config.log.level,
-            },
+            {**model.hello(), "frames": self._cameras.frame_fds(), "log_level": config.log.level},
             tuple(self._cameras.frame_fds().values()),
             start_timeout_s=model.start_timeout_s,
             request_timeout_s=model.request_timeout_s,

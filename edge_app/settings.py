@@ -8,6 +8,7 @@ this file.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -151,16 +152,37 @@ class ModelConfig(Section):
 
     bundles: tuple[Path, ...] = Field(min_length=1, max_length=8, description="Bundle folders to load.")
     device: Literal["AUTO", "CPU", "GPU"] = Field(
-        default="AUTO", description="Inference device; AUTO: the GPU if it passes its self-check, else the CPU."
+        default="AUTO",
+        description="Inference device; AUTO: what `edge-app bench --tune` found best, else the GPU if it passes its "
+        "self-check, else the CPU.",
+    )
+    text_device: Literal["CPU", "GPU"] | None = Field(
+        default=None, description="Device of question encoder and decoder; left out: the same as `device`."
     )
     threads: int = Field(default=0, ge=0, le=64, description="CPU inference threads; 0: OpenVINO decides.")
     cache_dir: Path | None = Field(default=None, description="Folder for compiled models; left out: no cache.")
+    state_dir: Path | None = Field(
+        default=None,
+        description="Folder of what `edge-app bench --tune` found; left out: systemd's state folder "
+        "(`$STATE_DIRECTORY`), else `/var/lib/edge-app`.",
+    )
     start_timeout_s: float = Field(
         default=180, ge=1, le=1800, description="Seconds to load and compile; over it the process is replaced."
     )
     request_timeout_s: float = Field(
         default=20, ge=0.1, le=600, description="Seconds for one inference; over it the process is replaced."
     )
+
+    def hello(self) -> dict[str, Any]:
+        """What the model's process is told of these settings, as JSON values."""
+        return {
+            "bundles": [str(bundle) for bundle in self.bundles],
+            "device": self.device,
+            "text_device": self.text_device,
+            "threads": self.threads,
+            "cache_dir": str(self.cache_dir) if self.cache_dir else None,
+            "state_dir": str(state_folder(self.state_dir)),
+        }
 
 
 class CaptionConfig(Section):
@@ -284,6 +306,12 @@ def repeated_name(names: Sequence[str]) -> str | None:
     """What is wrong with the names of cameras that are not all different; None if they are."""
     twice = sorted({name for name in names if names.count(name) > 1})
     return f"the name {' and '.join(map(repr, twice))} is used twice; give each camera its own" if twice else None
+
+
+def state_folder(named: Path | None) -> Path:
+    """Where this machine keeps what it has learnt: the folder that was named, systemd's, or the customary one."""
+    # systemd separates several by colons; the first one is the service's own.
+    return named or Path(os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/edge-app")
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge_app.camera.files import load_image
+from edge_app.model.encoder import Encoding
 from edge_app.model.manifest import Loss, Task, Thresholds
 from edge_app.model.precision import in_words
 from edge_app.model.result import Text
-from edge_app.model.vlm import Encoding, VisionLanguageModel
+from edge_app.model.vlm import VisionLanguageModel
 from export.examples import Example, Question
 from export.scores import caption_scores, is_right
 

@@ -5,7 +5,7 @@ by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refus
 is answered. Of several questions each does what it is named for, to all of them.
 The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start". The first one is the folder
 where it notes its starts ("starts", a process id a line) and the questions that it has begun ("begun",
-those that came together in one line).
+those that came together in one line), and for captions the camera that was forecast to be next ("next").
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path)
     """The reply to one request, unless it is one to misbehave on."""
     asked = [str(question) for question in request.get("questions") or [request.get("prompt") or ""]]
     note(folder / "begun", " + ".join(asked))
+    if request["op"] == "caption":
+        note(folder / "next", str(request["next"]))
     for behaviour in asked:
         if behaviour == "hang":
             signal.pause()

@@ -63,7 +63,7 @@ def test_a_request_gets_its_reply(make: Make) -> None:
     """Ready first, then a reply with the number of the request; a refusal of the worker's is a reply."""
     harness = make()
     assert harness.expect(ModelReady).info["device"] == "CPU"
-    harness.client.submit(7, {"op": "caption", "camera": "door", "prompt": None})
+    harness.client.submit(7, {"op": "caption", "camera": "door", "prompt": None, "next": None})
     reply = harness.expect(ModelReply)
     assert (reply.number, reply.reply["code"]) == (7, "camera_unavailable")
 

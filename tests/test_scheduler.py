@@ -179,3 +179,27 @@ def test_a_waiting_taker_is_woken_by_another_thread() -> None:
     inbox = Inbox()
     threading.Timer(0.05, inbox.post, ["late"]).start()
     assert inbox.take(10) == "late"
+
+
+def test_the_next_caption_is_forecast_where_one_is_due_and_nobody_waits() -> None:
+    """What the forecast names is what comes, and it takes nothing itself."""
+    scheduler = Scheduler(["a", "b"], interval_s=5, queue_length=4)
+    first = next_job(scheduler, 0, always)
+    assert first is not None and first.camera == "a"
+    assert scheduler.forecast(0, always) == "b" == scheduler.forecast(0, always)
+    assert scheduler.forecast(0, lambda camera: camera == "a") is None  # b has no new frame, a is not due
+    second = next_job(scheduler, 0, always)
+    assert second is not None and second.camera == "b"
+    assert scheduler.forecast(0, always) is None
+    assert scheduler.forecast(5, always) == "a"
+    scheduler.add(job("1"))
+    assert scheduler.forecast(5, always) is None
+
+
+def test_a_camera_without_an_interval_is_forecast_to_be_next_again() -> None:
+    """As fast as it goes: due at once; paused, none is."""
+    scheduler = Scheduler(["a"], interval_s=0, queue_length=4)
+    next_job(scheduler, 3, always)
+    assert scheduler.forecast(3, always) == "a"
+    scheduler.paused = True
+    assert scheduler.forecast(3, always) is None

@@ -490,6 +490,16 @@ def test_settings_change_and_their_state_is_retained(broker: Broker, start: Star
     late.close()
 
 
+@pytest.mark.parametrize(("interval_s", "forecast"), [(0, "door"), (30, "None")])
+def test_the_model_is_told_which_caption_is_next(
+    broker: Broker, start: Start, watcher: Watcher, interval_s: int, forecast: str
+) -> None:
+    """As fast as it goes, the same camera's; with an interval, nothing is due yet."""
+    service = start(broker.port, f"[caption]\ninterval_s = {interval_s}")
+    wait_until(lambda: lines(service.folder / "next"), "a caption")
+    assert lines(service.folder / "next")[0] == forecast
+
+
 def test_commands_are_responded_to(broker: Broker, start: Start, watcher: Watcher) -> None:
     """request/<cmd> to response/<cmd> with the transaction, or to the response topic; unknown ones are errors."""
     start(broker.port, "[caption]\nenabled = false\n")

@@ -28,7 +28,7 @@ print(json.dumps({name: core.get_property(name, "FULL_DEVICE_NAME") for name in 
 
 def check_inference(config: ModelConfig | None) -> Iterator[Check]:
     """Devices; with a configuration also its bundles, loaded as the service loads them."""
-    gpu_is_wanted = config is not None and config.device == "GPU"
+    gpu_is_wanted = config is not None and "GPU" in (config.device, config.text_device)
     devices = list_devices()
     yield _check_devices(devices)
     yield check_gpu(has_gpu=any(name.startswith("GPU") for name in devices), is_wanted=gpu_is_wanted)
@@ -93,15 +93,7 @@ def _group(path: Path) -> str:
 
 def check_model(config: ModelConfig) -> Check:
     """Verify the bundles and run their golden sample, in the very process that the service would start."""
-    hello: dict[str, Any] = {
-        "bundles": [str(bundle) for bundle in config.bundles],
-        "device": config.device,
-        "threads": config.threads,
-        "cache_dir": str(config.cache_dir) if config.cache_dir else None,
-        "frames": {},
-        "log_level": "ERROR",
-    }
-    child = Child("model", MODEL_MODULE, hello=hello)
+    child = Child("model", MODEL_MODULE, hello={**config.hello(), "frames": {}, "log_level": "ERROR"})
     child.start()
     try:
         event = first_event(child, {"ready", "failed"}, config.start_timeout_s)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.errors import ConfigError
+from edge_app.settings import state_folder
 
 if TYPE_CHECKING:
     from edge_app.model.loading import LoadedModels
@@ -51,12 +52,18 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which bundle to load, and onto what."""
     parser.add_argument("--bundle", metavar="DIR", type=Path, required=True, help="folder of the model bundle")
     parser.add_argument(
-        "--device", default="AUTO", help="AUTO, CPU, GPU or GPU.N; default: AUTO, the GPU before the CPU"
+        "--device",
+        default="AUTO",
+        help="AUTO, CPU, GPU or GPU.N; default: AUTO, what `bench --tune` found best, else the GPU before the CPU",
     )
+    parser.add_argument("--text-device", metavar="DEVICE", help="of question encoder and decoder; default: the same")
     parser.add_argument(
         "--threads", metavar="N", type=at_least(0), default=0, help="CPU threads; default: OpenVINO decides"
     )
     parser.add_argument("--cache-dir", metavar="DIR", type=Path, help="keep compiled graphs here")
+    parser.add_argument(
+        "--state-dir", metavar="DIR", type=Path, help=f"what `bench --tune` found; default: {state_folder(None)}"
+    )
     parser.add_argument("--json", action="store_true", help="JSON on stdout, and nothing else")
 
 
@@ -65,7 +72,12 @@ def load_from(arguments: argparse.Namespace) -> LoadedModels:
     from edge_app.model.loading import load_models
 
     return load_models(
-        [arguments.bundle], device=arguments.device, threads=arguments.threads, cache_dir=arguments.cache_dir
+        [arguments.bundle],
+        device=arguments.device,
+        text_device=arguments.text_device,
+        threads=arguments.threads,
+        cache_dir=arguments.cache_dir,
+        state_dir=state_folder(arguments.state_dir),
     )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from edge_app.commands import tune
 from edge_app.commands.arguments import add_model_arguments, at_least, load_from
 from edge_app.model.limits import Machine, arithmetic_of, measure_machine, work_of
 from edge_app.model.manifest import Role
@@ -32,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", metavar="N", type=at_least(1), default=7, help="medians are taken over N runs; default: 7"
     )
     parser.add_argument(
+        "--tune",
+        metavar="DEVICE",
+        nargs="*",
+        help="measure every combination of devices, default all that OpenVINO finds, and keep the best for device AUTO",
+    )
+    parser.add_argument(
         "--tokens",
         metavar="N",
         type=at_least(2),
@@ -42,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 when done."""
+    if arguments.tune is not None:
+        return tune.run(arguments)
     started = time.monotonic()
     models = load_from(arguments)
     model = models.models[0]
@@ -50,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_s = time.monotonic() - started
     work_ms, stages_ms = measure(model, runs=arguments.runs, tokens=arguments.tokens)
     resident_mb = round(rss_bytes() / 1e6)  # before the machine's limits are measured, which takes memory of its own
-    machine = measure_machine(model.compiler, threads)
+    machines = {device: measure_machine(compiler, threads) for device, compiler in model.compilers.items()}
     report = {
         "bundle": model.manifest.name,
         "device": models.device,
@@ -62,16 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
         "load_s": round(load_s, 2),
         "work": work_ms,
         "stages": {
-            role: {"ms": spent_ms, "share_of_limit": round(_least_ms(model, role, machine) / spent_ms, 3)}
+            role: {"ms": spent_ms, "share_of_limit": round(_least_ms(model, role, machines) / spent_ms, 3)}
             for role, spent_ms in stages_ms.items()
         },
-        "machine": {
-            "threads": threads,
-            "read_gb_per_s": round(machine.read_bytes_per_s / 1e9, 1),
-            **{f"{kind}_gop_per_s": round(rate / 1e9) for kind, rate in machine.operations_per_s.items()},
-        },
+        "machine": {"threads": threads, **_rates(machines[model.placement.picture])},
         "rss_mb": resident_mb,
     }
+    if model.placement.is_split:
+        report["text_machine"] = _rates(machines[model.placement.text])
     print(json.dumps(report) if arguments.json else _table(report))
     return 0
 
@@ -90,10 +97,16 @@ def measure(
     return medians(works[1:]), medians(stages[1:])
 
 
-def _least_ms(model: VisionLanguageModel, role: Role, machine: Machine) -> float:
-    """What the stage's last run could have taken at best."""
+def _least_ms(model: VisionLanguageModel, role: Role, machines: Mapping[str, Machine]) -> float:
+    """What the stage's last run could have taken at best on its device."""
     arithmetic = arithmetic_of(role, model.manifest.roles[role].precision)
-    return machine.least_ms(work_of(model.bundle.role_path(role), model.graphs[role].bound_shapes(), arithmetic))
+    graph = model.graphs[role]
+    return machines[graph.device].least_ms(work_of(model.bundle.role_path(role), graph.bound_shapes(), arithmetic))
+
+
+def _rates(machine: Machine) -> dict[str, float]:
+    rates = {f"{kind}_gop_per_s": round(rate / 1e9) for kind, rate in machine.operations_per_s.items()}
+    return {"read_gb_per_s": round(machine.read_bytes_per_s / 1e9, 1), **rates}
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -108,10 +121,11 @@ def _table(report: dict[str, Any]) -> str:
         f"  {role:<28} {stage['ms']:9.2f} ms, {stage['share_of_limit']:4.0%} of the machine's limit"
         for role, stage in report["stages"].items()
     ]
-    machine = report["machine"]
-    lines.append(
-        f"  the machine reads {machine['read_gb_per_s']} GB/s and multiplies matrices at {machine['int8_gop_per_s']} "
+    lines += [
+        f"  {words} reads {machine['read_gb_per_s']} GB/s and multiplies matrices at {machine['int8_gop_per_s']} "
         f"GOP/s in INT8, {machine['fp32_gop_per_s']} in FP32"
-    )
+        for words, key in (("the machine", "machine"), ("the text's device", "text_machine"))
+        if (machine := report.get(key))
+    ]
     lines.append(f"  {report['rss_mb']} MB resident, loaded in {report['load_s']} s")
     return "\n".join(lines)

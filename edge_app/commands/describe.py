@@ -11,9 +11,10 @@ from typing import Any
 from edge_app.camera.files import load_image
 from edge_app.commands.arguments import add_model_arguments, load_from
 from edge_app.errors import BadRequestError
+from edge_app.model.encoder import Encoding
 from edge_app.model.manifest import Generation, Task
 from edge_app.model.result import Text
-from edge_app.model.vlm import Encoding, VisionLanguageModel
+from edge_app.model.vlm import VisionLanguageModel
 
 
 def add_caption_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+import openvino.properties.device as of_devices
 import openvino.properties.hint as hints
 from numpy.typing import NDArray
 from openvino import properties
@@ -45,8 +46,13 @@ def candidates(requested: str, available: Sequence[str]) -> list[str]:
         available: what OpenVINO found on this machine.
     """
     wanted = AUTO_ORDER if requested == "AUTO" else (requested,)
-    present = [name for name in wanted if any(device == name or device.startswith(f"{name}.") for device in available)]
-    return list(dict.fromkeys([*present, "CPU"]))
+    return list(dict.fromkeys([*(name for name in wanted if is_present(name, available)), "CPU"]))
+
+
+def is_present(name: str, available: Sequence[str]) -> bool:
+    """Whether OpenVINO found a device; one that is made of others (`HETERO:GPU,CPU`) is there if they are."""
+    parts = name.rpartition(":")[2].split(",")
+    return all(any(found == part or found.startswith(f"{part}.") for found in available) for part in parts)
 
 
 class Graph:
@@ -63,8 +69,13 @@ class Graph:
         self.outputs: dict[str, Shape] = {port.get_any_name(): _shape(port) for port in compiled.outputs}
         self.threads = _threads(compiled)  # of the CPU; None where the device does not say
         self.last_ms = 0.0  # that the last `run` took
+        self._compiled = compiled
         self._request = compiled.create_infer_request()
         self._bound: dict[str, Any] = {}  # keeps bound arrays alive: OpenVINO holds only their address
+
+    def twin(self) -> Graph:
+        """The same compiled role with an inference request, and so with outputs, of its own."""
+        return Graph(self._compiled, self.role, self.device)
 
     def bind(self, inputs: Mapping[str, Any]) -> None:
         """Bind arrays or tensors to inputs until they are bound anew; their memory is shared, not copied."""
@@ -136,26 +147,35 @@ class Compiler:
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
             properties.num_streams(): 1,
         }
-        if device == "CPU":
+        self._compiled: dict[Path, ov.CompiledModel] = {}
+        of_cpu: dict[str, Any] = {
             # Without this a CPU with BF16 units rounds activations to 8 bits of mantissa, and FP32 bundles would no
             # longer give the reference's tokens. The INT8 parts of a graph are not affected.
-            self._properties[hints.inference_precision()] = ov.Type.f32
+            hints.inference_precision(): ov.Type.f32,
             # Else passes of several tokens round activations to 8 bits, and those of one token do not: a draft or a
             # batch would now and then change a text. It costs a drafted caption of BLIP-base 8 %, a plain one nothing.
-            self._properties[hints.dynamic_quantization_group_size()] = 0
-            if threads:
-                self._properties[properties.inference_num_threads()] = threads
+            hints.dynamic_quantization_group_size(): 0,
+        }
+        if threads:
+            of_cpu[properties.inference_num_threads()] = threads
+        if device == "CPU":
+            self._properties |= of_cpu
+        elif ":" in device:  # made of others, such as HETERO:GPU,CPU
+            self._properties[of_devices.properties()] = {"CPU": of_cpu}
         if cache_dir is not None:
             self._properties[properties.cache_dir()] = str(cache_dir)
 
     def compile(self, bundle: Bundle, role: Role) -> Graph:
-        """Read and compile one role of a verified bundle.
+        """Read and compile one role of a verified bundle, once: the next graph of it shares the weights.
 
         Raises:
             BundleError: the bundle lacks the role.
             DeviceError: OpenVINO cannot read or compile it on this device.
         """
-        return Graph(self.compile_model(bundle.role_path(role)), role, self.device)
+        path = bundle.role_path(role)
+        if path not in self._compiled:
+            self._compiled[path] = self.compile_model(path)
+        return Graph(self._compiled[path], role, self.device)
 
     def compile_model(self, model: Path | ov.Model) -> ov.CompiledModel:
         """Compile an IR or a model in memory. Raises DeviceError when OpenVINO cannot."""

@@ -1,6 +1,6 @@
-"""Bundles become models on the best device that computes them rightly.
+"""Bundles become models, each on the best devices that compute it rightly.
 
-A device is taken when it compiles every graph and reproduces the golden sample; else the next one is tried, and what
+Devices are taken when they compile every graph and reproduce the golden sample; else the next ones are tried, and what
 went wrong is kept so that it can be said aloud (log, `info` topic, overlay): a silent fall-back to the CPU leaves a
 board far slower than planned, and nobody knows why.
 """
@@ -18,10 +18,12 @@ import openvino as ov
 
 from edge_app.errors import BundleError, DeviceError
 from edge_app.model.bundle import Bundle, open_bundle
-from edge_app.model.device import candidates, core
+from edge_app.model.choice import read_choice
+from edge_app.model.device import core, is_present
 from edge_app.model.golden import verify, warm_up
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
+from edge_app.model.placement import Placement, placements
 from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
 
@@ -35,7 +37,7 @@ class LoadedModels:
     Attributes:
         models: one a bundle, in the order they were named.
         requested: the device asked for.
-        fallbacks: a sentence for each device that was tried and not taken.
+        fallbacks: a sentence for each device that was asked for, or measured as the best, and not taken.
     """
 
     models: tuple[VisionLanguageModel, ...]
@@ -52,7 +54,7 @@ class LoadedModels:
 
     @property
     def device(self) -> str:
-        """The device the models run on, e.g. `CPU`."""
+        """The device of the first model, e.g. `CPU`, or `GPU+CPU` where its sides have one each."""
         return self.models[0].device
 
     def info(self) -> dict[str, Any]:
@@ -65,60 +67,90 @@ class LoadedModels:
                     "family": model.manifest.family,
                     "precision": in_words(model.manifest),
                     "tasks": list(model.manifest.tasks),
+                    "device": model.device,
                 }
                 for model in self.models
             ],
             "requested_device": self.requested,
             "device": self.device,
             "fallbacks": list(self.fallbacks),
-            "stages": {role: model.device for model in self.models for role in model.manifest.roles},
+            # Of the first bundle that has the stage.
+            "stages": {role: graph.device for model in reversed(self.models) for role, graph in model.graphs.items()},
             "openvino": ov.get_version(),
         }
 
 
 def load_models(
-    folders: Sequence[Path], *, device: str = "AUTO", threads: int = 0, cache_dir: Path | None = None
+    folders: Sequence[Path],
+    *,
+    device: str = "AUTO",
+    text_device: str | None = None,
+    threads: int = 0,
+    cache_dir: Path | None = None,
+    state_dir: Path | None = None,
 ) -> LoadedModels:
-    """Open, verify, compile and self-check the bundles, all on one device.
+    """Open, verify, compile and self-check the bundles, each on the first devices that can.
 
     Args:
         folders: bundle folders; the first one that serves a task serves it.
-        device: "AUTO" (GPU before CPU), or a device to prefer; the CPU is always the last resort.
+        device: a device to prefer, or "AUTO": what was measured as the best, else GPU before CPU. The CPU is always the
+            last resort.
+        text_device: a device to prefer for the text side; None for the same one.
         threads: CPU threads; 0 lets OpenVINO decide.
         cache_dir: folder for compiled graphs, or None.
+        state_dir: folder of what `edge-app bench --tune` measured, or None.
 
     Raises:
         BundleError: a bundle is missing, changed or does not fit.
         DeviceError: no device computes the golden sample, the CPU included.
     """
     bundles = [open_bundle(Path(folder)) for folder in folders]
-    fallbacks: list[str] = []
     available = core().available_devices
-    names = candidates(device, available)
-    if device not in ("AUTO", *names):
-        fallbacks.append(f"{device} was asked for, but OpenVINO finds only {', '.join(available)} on this machine.")
-        log.warning("%s", fallbacks[-1])
-    for name in names:
+    fallbacks = [
+        f"{name} was asked for, but OpenVINO finds only {', '.join(available)} on this machine."
+        for name in dict.fromkeys((device, text_device))
+        if name not in ("AUTO", None) and not is_present(name, available)
+    ]
+    for sentence in fallbacks:
+        log.warning("%s", sentence)
+    models = []
+    for bundle in bundles:
+        wanted = placements(device, text_device, available)
+        if (device, text_device) == ("AUTO", None) and state_dir is not None:
+            measured, problem = read_choice(state_dir, bundle)
+            wanted = list(dict.fromkeys([measured, *wanted])) if measured else wanted
+            if problem:
+                fallbacks.append(problem)
+                log.warning("%s", problem)
+        models.append(_load_first(bundle, wanted, threads, cache_dir, fallbacks))
+    keep_working_memory()
+    return LoadedModels(tuple(models), device, tuple(dict.fromkeys(fallbacks)))
+
+
+def _load_first(
+    bundle: Bundle, wanted: Sequence[Placement], threads: int, cache_dir: Path | None, fallbacks: list[str]
+) -> VisionLanguageModel:
+    """The bundle on the first devices that can run it; why others cannot is added to `fallbacks`."""
+    for placement in wanted:
         try:
-            models = tuple(_load(bundle, name, threads, cache_dir) for bundle in bundles)
+            return _load(bundle, placement, threads, cache_dir)
         except DeviceError as error:
             fallbacks.append(str(error))
-            log.warning("device refused device=%s reason=%s", name, error)
-            continue
-        keep_working_memory()
-        return LoadedModels(models, device, tuple(fallbacks))
+            log.warning("device refused device=%s reason=%s", placement, error)
     raise DeviceError("No device can run the model: " + " ".join(fallbacks))
 
 
-def _load(bundle: Bundle, device: str, threads: int, cache_dir: Path | None) -> VisionLanguageModel:
+def _load(bundle: Bundle, placement: Placement, threads: int, cache_dir: Path | None) -> VisionLanguageModel:
     started = time.monotonic()
-    model = VisionLanguageModel(bundle, device=device, threads=threads, cache_dir=cache_dir)
+    model = VisionLanguageModel(
+        bundle, device=placement.picture, text_device=placement.text, threads=threads, cache_dir=cache_dir
+    )
     difference = verify(model)
     warm_up(model)
     log.info(
         "model ready bundle=%s device=%s golden_difference=%.3f load_s=%.1f",
         bundle.manifest.name,
-        device,
+        placement,
         difference,
         time.monotonic() - started,
     )

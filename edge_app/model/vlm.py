@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ from edge_app.model.contract import check_graphs
 from edge_app.model.decoded import Decoded
 from edge_app.model.decoder import Decoder
 from edge_app.model.device import Compiler, Graph
+from edge_app.model.encoder import Encoder, Encoding
 from edge_app.model.greedy import greedy
-from edge_app.model.image import to_pixels
 from edge_app.model.kv_cache import MASKED, KvCache, memory_names
 from edge_app.model.manifest import ROLES_OF_TASK, Generation, Role
+from edge_app.model.placement import PICTURE_ROLES, Placement
 from edge_app.model.ranking import rank
 from edge_app.model.region import Region, image_mask
 from edge_app.model.result import Text, yes_no
@@ -35,37 +35,56 @@ from edge_app.model.text import TextCodec
 MAX_CHOICES = 128  # BLIP re-ranks its 128 best answers in full
 
 
-@dataclass
-class Encoding:
-    """One encoded frame. It lives in the vision graph's own memory, so it holds until the next `encode`."""
-
-    states: ov.Tensor  # [1, N, C]
-    timing_ms: dict[str, float]
-    serial: int
-    memories: dict[Role, dict[str, ov.Tensor]] = field(default_factory=dict)
-
-
 class VisionLanguageModel:
-    """The graphs of one bundle on one device."""
+    """The graphs of one bundle on one device, or its two sides on two."""
 
-    def __init__(self, bundle: Bundle, *, device: str = "CPU", threads: int = 0, cache_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "CPU",
+        text_device: str | None = None,
+        threads: int = 0,
+        cache_dir: Path | None = None,
+        compilers: dict[str, Compiler] | None = None,
+    ) -> None:
         """Compile all roles the bundle's tasks need.
+
+        Args:
+            bundle: a verified bundle.
+            device: OpenVINO device, of the picture side if there is a `text_device`.
+            text_device: device of the text side; None for the same one.
+            threads: CPU threads; 0 lets OpenVINO decide.
+            cache_dir: folder for compiled graphs, or None.
+            compilers: device -> compiler, of models that shall share compiled graphs with this one; those that are
+                missing are added.
 
         Raises:
             BundleError: the IR does not fit the manifest.
-            DeviceError: the device cannot compile the model.
+            DeviceError: a device cannot compile the model.
         """
         self.bundle = bundle
         self.manifest = bundle.manifest
-        self.device = device
+        self.placement = Placement(device, text_device or device)
         self.codec = TextCodec(bundle)
-        self.compiler = Compiler(device, threads=threads, cache_dir=cache_dir)
+        self.compilers = {} if compilers is None else compilers
+        for name in (self.placement.picture, self.placement.text):
+            if name not in self.compilers:
+                self.compilers[name] = Compiler(name, threads=threads, cache_dir=cache_dir)
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
-        self.graphs: dict[Role, Graph] = {role: self.compiler.compile(bundle, role) for role in roles}
+        self.graphs: dict[Role, Graph] = {
+            role: self.compilers[self.placement.device_of(role)].compile(bundle, role) for role in roles
+        }
         check_graphs(self.graphs, self.manifest)
+        of_picture = {role: graph for role, graph in self.graphs.items() if role in PICTURE_ROLES}
+        self.encoder = Encoder(of_picture, self.manifest.image)
         self._decoder = Decoder(self.graphs["decoder"], self.manifest.text)
-        self._serial = 0
         self._everywhere = np.zeros((1, 1, 1, self.manifest.image.positions), np.float32)
+
+    @property
+    def device(self) -> str:
+        """The device in words: `CPU`, or `GPU+CPU` with the picture side on the GPU and the text side on the CPU."""
+        return str(self.placement)
 
     @property
     def threads(self) -> int | None:
@@ -79,22 +98,11 @@ class VisionLanguageModel:
             BadRequestError: not an image.
             DeviceError: the device failed.
         """
-        started = time.perf_counter()
-        pixels = to_pixels(image, self.manifest.image)
-        resized = time.perf_counter()
-        return self._encode_pixels(pixels, image_ms=(resized - started) * 1000)
+        return self.encoder.encode(image)
 
     def encode_pixels(self, pixels: NDArray[np.float32]) -> Encoding:
         """Encode a ready `pixels` tensor [1, 3, H, W]."""
-        return self._encode_pixels(pixels, image_ms=0.0)
-
-    def _encode_pixels(self, pixels: NDArray[np.float32], *, image_ms: float) -> Encoding:
-        started = time.perf_counter()
-        vision = self.graphs["vision"]
-        vision.run({"pixels": pixels})
-        self._serial += 1
-        timing = {"image": image_ms, "vision": (time.perf_counter() - started) * 1000}
-        return Encoding(vision.tensor("image_states"), timing, self._serial)
+        return self.encoder.encode_pixels(pixels)
 
     def caption(
         self,
@@ -124,7 +132,7 @@ class VisionLanguageModel:
         options = options or self.manifest.generation["caption"]
         prompt_ids = self.codec.prompt_ids(options.prompt if prompt is None else prompt)
         started = time.perf_counter()
-        memory = self._memory("caption_memory", encoding)
+        memory = encoding.memory("caption_memory")
         drafted = tuple(draft[len(prompt_ids) :]) if list(draft[: len(prompt_ids)]) == prompt_ids else ()
         (decoded,) = self._decode(memory, self._image_mask(region), [prompt_ids], options, draft=drafted)
         words = decoded.token_ids[len(prompt_ids) :]
@@ -208,22 +216,12 @@ class VisionLanguageModel:
     ) -> NDArray[np.float32]:
         """Logits [T, V] after each of the T `token_ids`, in one pass, choosing nothing."""
         if task == "caption":
-            memory, mask = self._memory("caption_memory", encoding), self._everywhere
+            memory, mask = encoding.memory("caption_memory"), self._everywhere
         else:
             memory, mask = self._ask(encoding, [self.codec.question_ids(question or "")], None)
         self._decoder.begin(self._cache(memory, mask, batch=1, capacity=len(token_ids)))
         logits: NDArray[np.float32] = self._decoder.forward(np.array([token_ids], np.int64))[0].copy()
         return logits
-
-    def _memory(self, role: Role, encoding: Encoding) -> dict[str, ov.Tensor]:
-        """Keys and values of the image for captions or questions: computed once an encoding."""
-        if encoding.serial != self._serial:
-            raise ValueError("this Encoding was overwritten by a later encode(); encode the frame again")
-        if role not in encoding.memories:
-            graph = self.graphs[role]
-            graph.run({"image_states": encoding.states})
-            encoding.memories[role] = {name: graph.tensor(name) for name in graph.outputs}
-        return encoding.memories[role]
 
     def _ask(
         self, encoding: Encoding, questions: Sequence[Sequence[int]], region: Region | None
@@ -238,7 +236,7 @@ class VisionLanguageModel:
         for row, ids in enumerate(questions):
             tokens[row, : len(ids)] = ids
             mask[row, ..., : len(ids)] = 0
-        image = self._memory("question_memory", encoding)
+        image = encoding.memory("question_memory")
         graph = self.graphs["question_encoder"]
         graph.run({"tokens": tokens, "token_mask": mask, "image_mask": self._image_mask(region), **image})
         return {name: graph.tensor(name) for name in graph.outputs}, mask

@@ -16,10 +16,12 @@ from edge_app.child import ParentLink
 from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
 from edge_app.frames import FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
+from edge_app.model.encoder import Encoding
 from edge_app.model.loading import LoadedModels, load_models
+from edge_app.model.lookahead import Lookahead
 from edge_app.model.manifest import Task
 from edge_app.model.result import Text
-from edge_app.model.vlm import Encoding, VisionLanguageModel
+from edge_app.model.vlm import VisionLanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,9 @@ class Worker:
         self._encodings: dict[VisionLanguageModel, tuple[tuple[str, int], FrameInfo, Encoding]] = {}
         # Camera -> its last caption, the draft of the next one: a scene that holds still costs one pass of the decoder.
         self._captions: dict[str, tuple[int, ...]] = {}
+        self._captioned: dict[str, int] = {}  # camera -> the frame of its last caption
+        captioner = next((model for model in models.models if "caption" in model.manifest.tasks), None)
+        self._lookahead = Lookahead(captioner) if captioner and captioner.placement.is_split else None
         self._operations: dict[str, Callable[[Message], list[Message]]] = {
             "caption": self._caption,
             "ask": self._ask,
@@ -59,9 +64,21 @@ class Worker:
     def _caption(self, request: Message) -> list[Message]:
         camera = str(request["camera"])
         model, info, encoding = self._encode("caption", camera)
+        self._captioned[camera] = info.frame_id
+        self._look_ahead(str(request.get("next")), meanwhile=encoding)
         text = model.caption(encoding, prompt=request.get("prompt"), draft=self._captions.get(camera, ()))
         self._captions[camera] = text.token_ids
+        if self._lookahead is not None:
+            self._lookahead.decoded(text.timing_ms)
         return [_result(model, info, text)]
+
+    def _look_ahead(self, camera: str, *, meanwhile: Encoding) -> None:
+        """Begin the newest frame of the camera that is next, unless its caption is there already."""
+        if self._lookahead is None or camera not in self._frames:
+            return
+        frame = self._frames[camera].latest()
+        if frame is not None and frame.info.frame_id != self._captioned.get(camera):
+            self._lookahead.begin(camera, frame, meanwhile=meanwhile)
 
     def _ask(self, request: Message) -> list[Message]:
         """Several questions are answered as one batch; those that have choices come alone."""
@@ -77,8 +94,12 @@ class Worker:
         return [_result(model, info, answer) for answer in answers]
 
     def _encode(self, task: Task, camera: str) -> tuple[VisionLanguageModel, FrameInfo, Encoding]:
-        """The newest frame of `camera`, encoded by the model that serves `task`."""
+        """The newest frame of `camera`, encoded by the model that serves `task`; for a caption, one begun early."""
         model = self._models.serving(task)
+        if task == "caption" and self._lookahead is not None and (begun := self._lookahead.take(camera)):
+            info, encoding = begun
+            self._encodings[model] = ((camera, info.frame_id), info, encoding)
+            return model, info, encoding
         newest = self._frames[camera].latest_info() if camera in self._frames else None
         if newest is None:
             raise CameraError(f"The camera {camera!r} has delivered no frame yet; check it with `edge-app doctor`.")
@@ -117,13 +138,15 @@ def main(argv: list[str]) -> int:
     hello = link.hello
     set_up_logging(hello.get("log_level", "INFO"))
     frames = {name: FrameBuffer.attach(fd) for name, fd in hello["frames"].items()}
-    cache_dir = hello.get("cache_dir")
+    cache_dir, state_dir = hello.get("cache_dir"), hello.get("state_dir")
     try:
         models = load_models(
             [Path(folder) for folder in hello["bundles"]],
             device=hello["device"],
+            text_device=hello.get("text_device"),
             threads=hello["threads"],
             cache_dir=Path(cache_dir) if cache_dir else None,
+            state_dir=Path(state_dir) if state_dir else None,
         )
     except EdgeAppError as error:
         link.send({"event": "failed", "reason": str(error)})

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_app.model.bundle import open_bundle
+from edge_app.model.encoder import Encoding
 from edge_app.model.measure import forced_to
 from edge_app.model.result import Text
-from edge_app.model.vlm import Encoding, VisionLanguageModel
+from edge_app.model.vlm import VisionLanguageModel
 from edge_app.model.work import Picture
 from tests.bench.contender import RULE_TOKENS, Ids
 

@@ -14,8 +14,9 @@ from edge_app.demo.drawing import draw
 from edge_app.demo.world import random_scene
 from edge_app.errors import BadRequestError
 from edge_app.model.bundle import open_bundle
+from edge_app.model.encoder import Encoding
 from edge_app.model.manifest import Generation
-from edge_app.model.vlm import Encoding, VisionLanguageModel
+from edge_app.model.vlm import VisionLanguageModel
 
 DEMO = Path(edge_app.demo.__file__).parent / "bundle"
 QUESTIONS = (

@@ -24,7 +24,7 @@ def model(small_bundle: Callable[..., Path]) -> VisionLanguageModel:
 
 def begin(model: VisionLanguageModel, picture: Picture, batch: int = 1) -> KvCache:
     """Start the decoder with an empty cache on `picture`."""
-    memory = model._memory("caption_memory", model.encode(picture))
+    memory = model.encode(picture).memory("caption_memory")
     cache = model._cache(memory, model._everywhere, batch=batch, capacity=20)
     model._decoder.begin(cache)
     return cache

@@ -13,8 +13,9 @@ import edge_app.demo
 from edge_app.demo.drawing import draw
 from edge_app.demo.world import random_scene
 from edge_app.model.bundle import open_bundle
+from edge_app.model.encoder import Encoding
 from edge_app.model.manifest import Generation
-from edge_app.model.vlm import Encoding, VisionLanguageModel
+from edge_app.model.vlm import VisionLanguageModel
 
 DEMO = Path(edge_app.demo.__file__).parent / "bundle"
 SCENES = 12
@@ -74,7 +75,7 @@ def test_wide_pass_computes_what_steps_do(model: VisionLanguageModel, plain: dic
     """Of an INT8 decoder, too: OpenVINO would round the activations of wide passes alone (logits off by up to 0.17)."""
     encoding = seen(model, 5)
     ids = np.array([plain[5]], np.int64)
-    memory = model._memory("caption_memory", encoding)
+    memory = encoding.memory("caption_memory")
 
     def begin() -> None:
         model._decoder.begin(model._cache(memory, model._everywhere, batch=1, capacity=ids.shape[1]))

@@ -39,7 +39,7 @@ def test_a_masked_position_is_as_if_it_were_not_there(model: VisionLanguageModel
     masked = image_mask(region, model.manifest.image)[0, 0, 0] < 0
     assert 0 < masked.sum() < masked.size
     rng = np.random.default_rng(1)
-    for tensor in model._memory("caption_memory", encoding).values():
+    for tensor in encoding.memory("caption_memory").values():
         tensor.data[:, :, masked] = rng.normal(size=tensor.data[:, :, masked].shape)
     assert model.caption(encoding, region=region).token_ids == before.token_ids
 

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_app.child import Child
+from edge_app.demo.service import bundle_path
 from edge_app.errors import ChildDiedError, ChildTimeoutError
 from edge_app.frames import FrameBuffer
 
@@ -24,7 +25,7 @@ START_S = 60.0
 class Setup:
     """A model worker, the frame buffer of its camera `door`, and how it came up."""
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, **hello: Any) -> None:
         self.frames = FrameBuffer.create("door")
         self.child = Child(
             "model",
@@ -35,6 +36,7 @@ class Setup:
                 "threads": 2,
                 "cache_dir": None,
                 "frames": {"door": self.frames.fd},
+                **hello,
             },
             pass_fds=[self.frames.fd],
         )
@@ -115,6 +117,20 @@ def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup
             assert (reply["ok"], reply["code"]) == (False, code)
             assert reply["message"].endswith(".")
     assert worker.ask(op="ask", camera="door", questions=["is there a dog?"])["ok"]
+
+
+def test_a_worker_on_two_devices_tells_them(photos: list[Picture]) -> None:
+    """What the hello asks for is what `info` and the results say; a frame begun early does not keep it from ending."""
+    setup = Setup(bundle_path(), text_device="HETERO:CPU")
+    try:
+        info = setup.events[0]["info"]
+        assert (info["stages"]["vision"], info["stages"]["decoder"]) == ("CPU", "HETERO:CPU")
+        setup.show(photos[0])
+        assert setup.ask(op="caption", camera="door", next="door")["results"][0]["device"] == "CPU+HETERO:CPU"
+        setup.show(photos[1])
+        assert setup.ask(op="caption", camera="door", next="door")["ok"]
+    finally:
+        setup.close()
 
 
 def test_a_bundle_without_the_task_is_said(small_bundle: Callable[..., Path], photos: list[Picture]) -> None:

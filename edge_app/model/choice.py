@@ -1,0 +1,129 @@
+"""The devices that `edge-app bench --tune` found best for a bundle: a file of the state folder.
+
+A choice holds for what was measured and nothing else: this bundle, this version of OpenVINO, the devices this machine
+had. One that does not hold any more is not used, and the reason is told.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import openvino as ov
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge_app.errors import EdgeAppError
+from edge_app.model.bundle import Bundle
+from edge_app.model.device import core, is_present
+from edge_app.model.placement import Placement
+
+MEND = "measure again with `edge-app bench --tune`"
+
+
+class Choice(BaseModel):
+    """What is kept of a measurement."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    v: Literal[1] = 1
+    bundle_hash: str
+    openvino: str
+    devices: dict[str, str]
+    """What the machine had: name -> what OpenVINO says of it."""
+    picture: str
+    text: str
+
+    @property
+    def placement(self) -> Placement:
+        """What was best."""
+        return Placement(self.picture, self.text)
+
+
+def machine_devices() -> dict[str, str]:
+    """The devices of this machine, name -> what OpenVINO says of it."""
+    return {name: str(core().get_property(name, "FULL_DEVICE_NAME")) for name in core().available_devices}
+
+
+def choice_of(bundle: Bundle, placement: Placement) -> Choice:
+    """A choice made here and now."""
+    return Choice(
+        bundle_hash=bundle.hash,
+        openvino=ov.get_version(),
+        devices=machine_devices(),
+        picture=placement.picture,
+        text=placement.text,
+    )
+
+
+def choice_path(folder: Path, bundle: Bundle) -> Path:
+    """Where the choice for a bundle is kept."""
+    return folder / f"devices-{bundle.hash[:16]}.json"
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder; EdgeAppError when nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def write_choice(folder: Path, bundle: Bundle, placement: Placement) -> Path:
+    """Keep a choice, whole or not at all; returns its file. EdgeAppError when it cannot be written."""
+    path = choice_path(folder, bundle)
+    part = path.with_suffix(".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(choice_of(bundle, placement).model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return path
+
+
+def _unwritable(folder: Path, error: OSError) -> EdgeAppError:
+    return EdgeAppError(
+        f"The choice of devices cannot be written to {folder} ({error.strerror}); "
+        "run as a user who may, or name another folder with --state-dir."
+    )
+
+
+def read_choice(folder: Path, bundle: Bundle) -> tuple[Placement | None, str | None]:
+    """(the devices to use, None), (None, why a choice that is there is not used), or (None, None)."""
+    path = choice_path(folder, bundle)
+    try:
+        choice = Choice.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, f"The measured devices in {path} cannot be read ({error.strerror}); {MEND}."
+    except ValidationError:
+        return None, f"{path} does not hold measured devices, so it is not used; {MEND}."
+    if reason := _stale(choice, bundle):
+        return None, f"The measured devices of {bundle.manifest.name} are not used, because {reason}; {MEND}."
+    return choice.placement, None
+
+
+def _stale(choice: Choice, bundle: Bundle) -> str | None:
+    """Why a choice does not hold any more, as part of a sentence."""
+    if choice.bundle_hash != bundle.hash:
+        return f"they are of another bundle ({choice.bundle_hash[:12]})"
+    if choice.openvino != ov.get_version():
+        return f"they were measured with OpenVINO {choice.openvino}, and this is {ov.get_version()}"
+    devices = machine_devices()
+    if choice.devices != devices:
+        return f"this machine had {_words(choice.devices)} then, and has {_words(devices)} now"
+    for name in (choice.picture, choice.text):
+        if not is_present(name, list(devices)):
+            return f"OpenVINO does not find {name}"
+    return None
+
+
+def _words(devices: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({words.strip()})" for name, words in devices.items()) or "no device"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from edge_app.model.measure import ANSWER_TOKENS, forced_to, medians, picture_to
 from edge_app.model.memory import keep_working_memory
 from edge_app.model.placement import Placement
 from edge_app.model.vlm import VisionLanguageModel
-from edge_app.model.work import CAPTION_TOKENS, QUESTION, Picture
+from edge_app.model.work import CAPTION_TOKENS, QUESTION, Picture, timed
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +110,9 @@ def _works(model: VisionLanguageModel) -> dict[str, Callable[[], float]]:
     picture = picture_to_time(model.manifest.image)
     if "caption" not in model.manifest.tasks:
         answered = forced_to(ANSWER_TOKENS)
-        return {"alone": lambda: _timed(lambda: model.answer(model.encode(picture), QUESTION, options=answered))}
+        return {"alone": lambda: timed(lambda: model.answer(model.encode(picture), QUESTION, options=answered))}
     captioned = forced_to(CAPTION_TOKENS)
-    works = {"alone": lambda: _timed(lambda: model.caption(model.encode(picture), options=captioned))}
+    works = {"alone": lambda: timed(lambda: model.caption(model.encode(picture), options=captioned))}
     if model.placement.is_split:
         works["pipelined"] = _Pipeline(model, picture).time_caption
     return works
@@ -132,7 +131,7 @@ class _Pipeline:
     def time_caption(self) -> float:
         """Milliseconds from one caption to the next; one before fills the pipeline."""
         encoding = self._caption(self._model.encode(self._frame.image))
-        return _timed(lambda: self._caption(encoding))
+        return timed(lambda: self._caption(encoding))
 
     def _caption(self, encoding: Encoding) -> Encoding:
         """Caption a frame; the encoding of the next one, begun early if the lookahead finds it worth it."""
@@ -141,9 +140,3 @@ class _Pipeline:
         self._lookahead.decoded(text.timing_ms)
         begun = self._lookahead.take(CAMERA)
         return begun[1] if begun else self._model.encode(self._frame.image)
-
-
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) * 1000

@@ -48,21 +48,22 @@ def time_work(
     if "caption" in tasks:
         forced = forced_to(tokens)
         text = model.caption(model.encode(picture), options=forced)
-        times_ms["caption_new_ms"] = _timed(lambda: model.caption(model.encode(picture), options=forced))
-        times_ms["caption_draft_ms"] = _timed(
+        times_ms["caption_new_ms"] = timed(lambda: model.caption(model.encode(picture), options=forced))
+        times_ms["caption_draft_ms"] = timed(
             lambda: model.caption(model.encode(picture), options=forced, draft=text.token_ids)
         )
     if "vqa" in tasks:
         answered = forced_to(ANSWER_TOKENS)
-        times_ms["question_first_ms"] = _timed(lambda: model.answer(model.encode(picture), QUESTION, options=answered))
+        times_ms["question_first_ms"] = timed(lambda: model.answer(model.encode(picture), QUESTION, options=answered))
         encoding = model.encode(picture)
         model.answer(encoding, RULES[0], options=answered)
-        times_ms["question_further_ms"] = _timed(lambda: model.answer(encoding, QUESTION, options=answered))
-        times_ms["rules10_ms"] = _timed(lambda: model.answers(model.encode(picture), RULES, options=forced_to(1)))
+        times_ms["question_further_ms"] = timed(lambda: model.answer(encoding, QUESTION, options=answered))
+        times_ms["rules10_ms"] = timed(lambda: model.answers(model.encode(picture), RULES, options=forced_to(1)))
     return times_ms
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
+    """Milliseconds that `work` takes."""
     started = time.perf_counter()
     work()
     return (time.perf_counter() - started) * 1000

@@ -29,7 +29,7 @@ from edge_app.publisher import Publisher
 from edge_app.scheduler import Job, Scheduler
 
 ATTEMPTS = 2  # model processes that one question may cost
-RECHECK_S = 0.1  # how soon to look again for the first frame of a camera whose caption is due
+FRAME_POLL_S = 0.002  # how often to look for the next frame while the model waits for nothing else: 1.5 % of a core
 
 log = logging.getLogger(__name__)
 
@@ -125,11 +125,12 @@ class Dispatcher:
 
     def next_event_s(self) -> float:
         """Monotonic time at which `work` has something to do even if no event comes."""
-        if self._current:
-            # Captions cannot begin before the reply, which is an event; only deadlines matter.
-            jobs = [job.deadline_s for job in self._unsettled()]
-            return min(jobs, default=math.inf)
-        return max(self._scheduler.next_event_s(), time.monotonic() + RECHECK_S)
+        deadline_s = min((job.deadline_s for job in self._unsettled()), default=math.inf)
+        if self._current or not self.is_ready:
+            return deadline_s  # nothing can begin before the reply, or the model's start, and both are events
+        # A frame is no event, and a camera that is offline delivers none. One that is due has no new frame yet.
+        online = [name for name in self._cameras.names() if self._cameras.frame_id(name) is not None]
+        return min(deadline_s, max(self._scheduler.next_caption_s(online), time.monotonic() + FRAME_POLL_S))
 
     def shut_down(self) -> None:
         """Settle every debt with `model_unavailable`, because the service ends."""

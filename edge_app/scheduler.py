@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from edge_app.messages import Command, Question
@@ -120,11 +120,9 @@ class Scheduler:
         self._waiting.clear()
         return jobs
 
-    def next_event_s(self) -> float:
-        """Monotonic time of the next deadline or due caption."""
-        deadlines = [job.deadline_s for job in self._waiting]
-        due = [] if self.paused else [self._due_s(camera) for camera in self._last_caption_s]
-        return min(deadlines + due, default=math.inf)
+    def next_caption_s(self, cameras: Collection[str]) -> float:
+        """Monotonic time at which the next caption of one of `cameras` is due; infinity for none."""
+        return min((self._due_s(camera) for camera in cameras), default=math.inf)
 
     def _due_s(self, camera: str) -> float:
         return math.inf if self.paused else self._last_caption_s[camera] + self.interval_s

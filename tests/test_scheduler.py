@@ -73,7 +73,8 @@ def test_a_camera_is_captioned_once_an_interval() -> None:
     scheduler = Scheduler(["a"], interval_s=5, queue_length=1)
     assert next_job(scheduler, 100, always) is not None
     assert next_job(scheduler, 104.9, always) is None
-    assert scheduler.next_event_s() == 105
+    assert scheduler.next_caption_s(["a"]) == 105
+    assert scheduler.next_caption_s([]) == math.inf
     assert next_job(scheduler, 105, always) is not None
 
 
@@ -90,7 +91,8 @@ def test_a_camera_without_a_new_frame_is_passed_over() -> None:
     taken = next_job(scheduler, 0, lambda camera: camera == "b")
     assert taken is not None and taken.camera == "b"
     assert next_job(scheduler, 0, lambda camera: camera == "b") is None
-    assert scheduler.next_event_s() == -math.inf
+    assert scheduler.next_caption_s(["a", "b"]) == -math.inf
+    assert scheduler.next_caption_s(["b"]) == 5
 
 
 def test_pause_stops_captions_and_nothing_else() -> None:
@@ -98,7 +100,7 @@ def test_pause_stops_captions_and_nothing_else() -> None:
     scheduler = Scheduler(["a"], interval_s=0, queue_length=1)
     scheduler.paused = True
     assert next_job(scheduler, 0, always) is None
-    assert scheduler.next_event_s() == math.inf
+    assert scheduler.next_caption_s(["a"]) == math.inf
     assert scheduler.add(job("1"))
     assert next_job(scheduler, 0, always) is not None
 
@@ -156,7 +158,6 @@ def test_expired_jobs_leave_the_queue_once() -> None:
     soon, later = job("1", 10), job("2", 20)
     scheduler.add(later)
     scheduler.add(soon)
-    assert scheduler.next_event_s() == 10
     assert scheduler.expired(9.9) == []
     assert scheduler.expired(10) == [soon]
     assert scheduler.expired(10) == []

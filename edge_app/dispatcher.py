@@ -213,9 +213,11 @@ class Dispatcher:
             log.error("model reply is malformed camera=%s questions=%d", jobs[0].camera, len(jobs))
             self._on_refusal(jobs, "model_unavailable", "The model sent a malformed reply.")
         else:
-            for job, values in zip(jobs, results, strict=True):
-                if not job.settled:
-                    self._on_result(job, values)
+            unsettled = [(job, values) for job, values in zip(jobs, results, strict=True) if not job.settled]
+            told = [(job, result) for job, values in unsettled if (result := self._result(job, values))]
+            self.work()  # before anything is published, which takes longer: meanwhile the model is at work again
+            for job, result in told:
+                self._tell(job, result)
 
     def _on_refusal(self, jobs: list[Job], code: ErrorCode, message: str) -> None:
         unsettled = [job for job in jobs if not job.settled]
@@ -225,7 +227,8 @@ class Dispatcher:
         for job in unsettled:
             self._fail(job, code, message)
 
-    def _on_result(self, job: Job, values: dict[str, Any]) -> None:
+    def _result(self, job: Job, values: dict[str, Any]) -> Result | None:
+        """What the model sent for a job; None, and the job has failed, if it is not what the model promises."""
         try:
             result = from_worker(
                 "answer" if job.question else "caption",
@@ -238,11 +241,16 @@ class Dispatcher:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             log.exception("model reply is malformed camera=%s", job.camera)
             self._fail(job, "model_unavailable", f"The model sent a malformed result ({error!r}).")
-            return
+            return None
+        if job.question is None:
+            self._captioned[job.camera] = result.frame_id or 0
+        return result
+
+    def _tell(self, job: Job, result: Result) -> None:
+        """Count, show and publish a result."""
         self._count(job, result)
         self._observe(result)
         if job.question is None:
-            self._captioned[job.camera] = result.frame_id or 0
             self._caption_problems.pop(job.camera, None)
             self._publisher.caption(job.camera, result)
         self._settle(job, result)

@@ -1,12 +1,15 @@
 """A camera frame becomes the `pixels` tensor, exactly as the checkpoint's processor makes it.
 
 BLIP resizes with Pillow's bicubic filter (anti-aliased, aspect ratio not kept) on 8-bit values, then scales to 0..1
-and normalises. OpenCV's cubic filter has no anti-aliasing and is off by up to 105 of 255, so Pillow does the resizing.
+and normalises. OpenCV's cubic filter has no anti-aliasing and is off by up to 105 of 255, so Pillow does the resizing,
+in strips side by side where there are cores for it: between two inferences they have nothing else to do.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,9 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+MOST_STRIPS = 4  # more are too short to be worth a thread
+LEAST_STRIP_PX = 32
 
 
 def to_pixels(image: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:
@@ -48,8 +54,48 @@ def resize(image: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:
     """[H, W, 3] -> [height_px, width_px, 3]; channel order is kept (the filter treats channels alike)."""
     if image.shape[:2] == (spec.height_px, spec.width_px):
         return image
-    resized = Image.fromarray(image).resize((spec.width_px, spec.height_px), _FILTERS[spec.resampling])
-    return np.asarray(resized)
+    size = (spec.height_px, spec.width_px)
+    return _resize_in_strips(image, size, spec.resampling, _strips(image.shape[:2], size, spec.resampling))
+
+
+@lru_cache(maxsize=16)
+def _strips(size: tuple[int, int], new_size: tuple[int, int], resampling: str) -> int:
+    """In how many strips frames of `size` (rows, columns) are resized: by all cores if that changes no byte, else 1.
+
+    Pillow resizes rows and rounds, then columns. From release 13 on it begins with columns where it deems that less
+    work, mostly in upright pictures. So it is asked, once a size: in noise another order shows in every fifth byte.
+    """
+    strips = min(MOST_STRIPS, len(os.sched_getaffinity(0)), min(*size, *new_size) // LEAST_STRIP_PX)
+    if strips <= 1:
+        return 1
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    whole, parts = (_resize_in_strips(noise, new_size, resampling, count) for count in (1, strips))
+    return strips if np.array_equal(whole, parts) else 1
+
+
+def _resize_in_strips(
+    image: NDArray[np.uint8], new_size: tuple[int, int], resampling: str, strips: int
+) -> NDArray[np.uint8]:
+    """Each row resized by itself, then each column, in `strips` threads: Pillow lets go of Python's lock meanwhile."""
+    height_px, width_px = new_size
+    filter_ = _FILTERS[resampling]
+    if strips == 1:
+        return np.asarray(Image.fromarray(image).resize((width_px, height_px), filter_))
+
+    def narrow(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [h, W, 3] -> [h, width_px, 3]
+        return np.asarray(Image.fromarray(rows).resize((width_px, rows.shape[0]), filter_))
+
+    def lower(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [H, w, 3] -> [height_px, w, 3]
+        return np.asarray(Image.fromarray(columns).resize((columns.shape[1], height_px), filter_))
+
+    pool = _pool()
+    narrowed = np.concatenate(list(pool.map(narrow, np.array_split(image, strips))))
+    return np.concatenate(list(pool.map(lower, np.array_split(narrowed, strips, axis=1))), axis=1)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MOST_STRIPS, thread_name_prefix="resize")
 
 
 def normalise(image: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:

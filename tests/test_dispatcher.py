@@ -1,0 +1,154 @@
+"""When the model gets its next request; what each question gets in return is told by tests/test_service.py."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_app.dispatcher import FRAME_POLL_S, Dispatcher
+from edge_app.frames import FrameBuffer
+from edge_app.messages import Question
+from edge_app.model_client import ModelReady, ModelReply
+from edge_app.mqtt.connection import Connection
+from edge_app.mqtt.outbox import Outbox
+from edge_app.mqtt.session import Session
+from edge_app.mqtt.topics import Topics
+from edge_app.publisher import Publisher
+from edge_app.scheduler import Scheduler
+from edge_app.settings import MqttConfig
+
+
+class Cameras:
+    """Frame buffers without the processes that fill them."""
+
+    def __init__(self) -> None:
+        self.buffers = {name: FrameBuffer.create(name) for name in ("door", "yard")}
+
+    def show(self, name: str) -> None:
+        now_s = time.monotonic()
+        self.buffers[name].write(np.zeros((4, 4, 3), np.uint8), ts=time.time(), captured_s=now_s)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.buffers)
+
+    def frame_id(self, name: str) -> int | None:
+        info = self.buffers[name].latest_info()
+        return info.frame_id if info else None
+
+    def problem(self, name: str) -> str:
+        return f"no frame of {name} yet"
+
+
+class Desk:
+    """A dispatcher that captions without an interval, and what it does, in order; its broker is away."""
+
+    def __init__(self, interval_s: float = 0) -> None:
+        self.cameras = Cameras()
+        self.done: list[str] = []
+        self.numbers: list[int] = []
+        topics = Topics("edge_app", "kitchen")
+        connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, lambda _: True)
+        self.dispatcher = Dispatcher(
+            Scheduler(self.cameras.names(), interval_s, queue_length=4),
+            self.cameras,
+            Publisher(Session(connection, topics, Outbox(10, 10_000)), topics),
+            submit=self._submit,
+            observe=lambda result: self.done.append(f"told {result.type} {result.camera} {result.frame_id}"),
+            command_timeout_s=10,
+        )
+
+    def _submit(self, number: int, request: dict[str, Any]) -> None:
+        self.numbers.append(number)
+        self.done.append(f"begun {request['op']} {request['camera']}")
+
+    def reply(self, camera: str, answers: int = 1) -> None:
+        """The model's result for the request in flight, about the newest frame."""
+        info = self.cameras.buffers[camera].latest_info()
+        assert info is not None
+        result = {
+            "text": "a door",
+            "confidence": 0.5,
+            "p_yes": None,
+            "frame_id": info.frame_id,
+            "frame_ts": info.ts,
+            "captured_s": info.captured_s,
+            "model": "stand-in",
+            "device": "CPU",
+            "tokens": 2,
+            "timing_ms": {"total": 6.0},
+        }
+        self.dispatcher.handle(ModelReply(self.numbers[-1], {"ok": True, "results": [result] * answers}))
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    for buffer in desk.cameras.buffers.values():
+        buffer.close()
+
+
+def question(id: str) -> Question:
+    return Question(id, "what is it", "door", None, None, 10, None, None)
+
+
+def test_the_next_inference_begins_before_the_last_one_is_published(desk: Desk) -> None:
+    """The model does not wait while a result is put into words and sent."""
+    desk.cameras.show("door")
+    desk.cameras.show("yard")
+    desk.dispatcher.handle(ModelReady({}))
+    desk.reply("door")
+    assert desk.done == ["begun caption door", "begun caption yard", "told caption door 1"]
+
+
+def test_questions_that_wait_are_next_when_a_reply_comes(desk: Desk) -> None:
+    """A question waits for the inference in flight and no other; its answer is told while the next one runs."""
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    desk.dispatcher.ask(question("1"))
+    desk.cameras.show("door")
+    desk.reply("door")
+    desk.reply("door")
+    assert desk.done == ["begun caption door", "begun ask door", "told caption door 2", "told answer door 2"]
+
+
+def test_a_frame_is_captioned_once_and_the_next_as_soon_as_it_is_there(desk: Desk) -> None:
+    """With a free model the next look is FRAME_POLL_S away; a turn with a new frame begins its caption."""
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    desk.reply("door")
+    assert desk.done == ["begun caption door", "told caption door 1"]
+    assert desk.dispatcher.next_event_s() <= time.monotonic() + FRAME_POLL_S
+    desk.cameras.show("door")
+    desk.dispatcher.work()
+    assert desk.done[-1] == "begun caption door"
+
+
+def test_nobody_polls_for_frames_while_nothing_can_begin(desk: Desk) -> None:
+    """The model's start and its reply are events; a camera that is offline is looked after by others."""
+    assert desk.dispatcher.next_event_s() == math.inf  # the model has not started, no camera has a frame
+    desk.cameras.show("door")
+    assert desk.dispatcher.next_event_s() == math.inf
+    desk.dispatcher.handle(ModelReady({}))
+    assert desk.dispatcher.next_event_s() == math.inf  # an inference runs
+
+
+def test_no_camera_with_a_frame_means_no_polling(desk: Desk) -> None:
+    """A ready model without a frame anywhere waits for the cameras."""
+    desk.dispatcher.handle(ModelReady({}))
+    assert desk.dispatcher.next_event_s() == math.inf
+
+
+def test_a_caption_that_is_not_due_yet_is_waited_for_exactly() -> None:
+    """The next look is when it is due, neither sooner nor later."""
+    desk = Desk(interval_s=50)
+    desk.cameras.show("door")
+    began_s = time.monotonic()
+    desk.dispatcher.handle(ModelReady({}))
+    desk.reply("door")
+    assert began_s + 50 <= desk.dispatcher.next_event_s() <= time.monotonic() + 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -152,6 +153,10 @@ def running_node(
     model = {"bundles": [str(bundle)], "device": "CPU", "threads": threads, "cache_dir": str(folder / "cache")}
     config.write_text(_toml(model, sources, port=broker.port, fps=fps), encoding="utf-8")
     watcher = Watcher(broker.port, f"{TOPICS.root}/camera/+/caption", TOPICS.answer)
+    # Or a question would wait for the acknowledgement of what this client sent before, 40 ms that are its own.
+    sock = watcher.client.socket()
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         started_s = time.monotonic()
         with running_service(config) as service:

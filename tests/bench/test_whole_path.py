@@ -37,7 +37,8 @@ def test_the_overhead_is_how_much_longer_a_caption_takes() -> None:
     report = figures(measured)
     assert report["captions_per_s"] == {"alone": 11.0, "bare": 10.0, "service": 8.0}
     assert (report["overhead_percent"], report["camera_percent"]) == (25.0, 10.0)
-    assert report["between_inferences_ms"] == pytest.approx(20)
+    assert report["between_inferences_ms"] == {"bare": pytest.approx(0), "service": pytest.approx(20)}
+    assert report["between_percent"] == 19.0  # 20 of 105
     assert report["age_at_publication_beyond_inference_ms"] == {"p50": 25.0, "p95": 25.0, "max": 25.0, "n": 9}
     assert report["age_on_arrival_ms"]["p50"] == pytest.approx(130, abs=2)  # published times are whole milliseconds
     assert "question_waits_ms" not in report
@@ -56,7 +57,7 @@ def test_rounds_are_paired_and_the_median_of_their_ratios_is_told() -> None:
     slow = [received(10 + 0.2 * number) for number in range(11)]
     measured = Measured(
         alone=[Stretch(10.5, (), ()), Stretch(5.25, (), ())],
-        bare=[Stretch(10.5, (), ()), Stretch(5.25, (), ())],
+        bare=[Stretch(10.5, (95.0,), (5,)), Stretch(5.25, (190.0,), (5,))],
         service=[quick, slow],
         service_cpu=[0.1, 0.1],
     )
@@ -85,7 +86,8 @@ def test_the_table_says_what_was_measured() -> None:
             "overhead_percent": 4.5,
             "camera_percent": 5.5,
             "inference_ms": 100.0,
-            "between_inferences_ms": 1.5,
+            "between_inferences_ms": {"bare": 0.5, "service": 1.5},
+            "between_percent": 1.0,
             "age_at_publication_beyond_inference_ms": times,
             "age_at_publication_ms": times,
             "age_on_arrival_ms": times,

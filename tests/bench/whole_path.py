@@ -161,6 +161,10 @@ def figures(measured: Measured) -> dict[str, Any]:
     bare_per_s = [stretch.per_s for stretch in measured.bare]
     alone_per_s = [stretch.per_s for stretch in measured.alone]
     inference_ms = statistics.mean(caption.inference_ms for caption in captions)
+    between_ms = {
+        "bare": statistics.median(map(_bare_between_ms, measured.bare)),
+        "service": statistics.median(map(_between_ms, measured.service)),
+    }
     report: dict[str, Any] = {
         "captions_per_s": {
             "alone": round(statistics.median(alone_per_s), 2),
@@ -170,7 +174,9 @@ def figures(measured: Measured) -> dict[str, Any]:
         "overhead_percent": _overhead_percent(bare_per_s, service_per_s),
         "camera_percent": _overhead_percent(alone_per_s, bare_per_s),
         "inference_ms": round(inference_ms, 2),
-        "between_inferences_ms": round(statistics.median(map(_between_ms, measured.service)), 2),
+        # Unlike the two rates this does not tell of how busy the machine was while an inference ran.
+        "between_inferences_ms": {kind: round(spent_ms, 2) for kind, spent_ms in between_ms.items()},
+        "between_percent": round(100 * (between_ms["service"] - between_ms["bare"]) / inference_ms, 1),
         "age_at_publication_beyond_inference_ms": spread(
             [caption.result["age_ms"] - caption.inference_ms for caption in captions]
         ),
@@ -193,6 +199,11 @@ def _between_ms(captions: Sequence[Received]) -> float:
     return 1000 / _per_s(captions) - statistics.mean(caption.inference_ms for caption in captions[1:])
 
 
+def _bare_between_ms(stretch: Stretch) -> float:
+    """The same of the plain loop, which takes a frame that lies ready."""
+    return 1000 / stretch.per_s - statistics.mean(stretch.inference_ms)
+
+
 def _overhead_percent(without_per_s: Sequence[float], with_per_s: Sequence[float]) -> float:
     """How much longer a caption takes: the median over the rounds, whose stretches follow each other at once."""
     ratios = [before / after for before, after in zip(without_per_s, with_per_s, strict=True)]
@@ -213,14 +224,15 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
     rate = report["captions_per_s"]
-    load = report["load_average"]
+    load, between = report["load_average"], report["between_inferences_ms"]
     lines = [
         f"{report['bundle']} on {report['cpu']}, threads: {report['threads']}; camera: {report['camera']}",
         f"{report['rounds']} rounds of {report['seconds']} s each; load average {load['before']} before, "
         f"{load['after']} after",
         f"  captions a second: alone {rate['alone']}, bare beside the camera {rate['bare']}, service {rate['service']}",
         f"  the path costs {report['overhead_percent']} % over bare, the camera {report['camera_percent']} %",
-        f"  an inference takes {report['inference_ms']} ms, {report['between_inferences_ms']} ms pass between two",
+        f"  an inference takes {report['inference_ms']} ms; between two pass {between['bare']} ms bare, "
+        f"{between['service']} ms with the service: {report['between_percent']} % more",
         f"  the service's own process uses {report['service_cpu_percent']} % of a core",
     ]
     for name, words in (

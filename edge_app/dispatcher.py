@@ -29,7 +29,7 @@ from edge_app.publisher import Publisher
 from edge_app.scheduler import Job, Scheduler
 
 ATTEMPTS = 2  # model processes that one question may cost
-FRAME_POLL_S = 0.002  # how often to look for the next frame while the model waits for nothing else: 1.5 % of a core
+FRAME_POLL_S = 0.002  # how often to look for the next frame while the model waits for nothing else: 2 % of a core
 
 log = logging.getLogger(__name__)
 

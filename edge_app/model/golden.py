@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.errors import BundleError, DeviceError
-from edge_app.model.image import to_pixels
+from edge_app.model.encoder import Encoding
 from edge_app.model.manifest import Generation, Golden, GoldenText, ImageSpec, Task
 from edge_app.model.vlm import VisionLanguageModel
 
@@ -37,12 +37,11 @@ def golden_picture(spec: ImageSpec) -> NDArray[np.uint8]:
 def record(model: VisionLanguageModel) -> Golden:
     """Run the golden picture through every task of `model` and note what came out."""
     texts: dict[Task, GoldenText] = {}
-    picture = golden_picture(model.manifest.image)
+    encoding = encode_golden(model)
     for task in model.manifest.tasks:
-        encoding = model.encode(picture)
         text = model.caption(encoding) if task == "caption" else model.answer(encoding, QUESTION)
         question = None if task == "caption" else QUESTION
-        logits = model.check(task, to_pixels(picture, model.manifest.image), question, text.token_ids)
+        logits = model.logits(task, encoding, question, text.token_ids)
         best = np.argsort(-logits, axis=-1)[:, :TOP]
         texts[task] = GoldenText(
             question=question,
@@ -56,8 +55,17 @@ def record(model: VisionLanguageModel) -> Golden:
     return Golden(tolerance=TOLERANCE, texts=texts)
 
 
-def verify(model: VisionLanguageModel) -> float:
+def encode_golden(model: VisionLanguageModel) -> Encoding:
+    """The golden picture, encoded; raises DeviceError when the device failed."""
+    return model.encode(golden_picture(model.manifest.image))
+
+
+def verify(model: VisionLanguageModel, encoding: Encoding | None = None) -> float:
     """Compare this device with the record; returns the largest difference, in standard deviations of the logits.
+
+    Args:
+        model: on the device in question.
+        encoding: of the golden picture, where it is at hand.
 
     Raises:
         BundleError: there is no record to compare with.
@@ -68,10 +76,10 @@ def verify(model: VisionLanguageModel) -> float:
         raise BundleError(
             f"The bundle {model.bundle.path} has no golden sample to check a device with; export it again."
         )
-    pixels = to_pixels(golden_picture(model.manifest.image), model.manifest.image)
+    encoding = encoding or encode_golden(model)
     worst = 0.0
     for task, expected in golden.texts.items():
-        logits = model.check(task, pixels, expected.question, expected.token_ids)
+        logits = model.logits(task, encoding, expected.question, expected.token_ids)
         actual = np.take_along_axis(logits, np.array(expected.top_ids), axis=-1)
         difference = float(np.abs(actual - np.array(expected.top_logits)).max()) / expected.logit_std
         if not difference <= golden.tolerance:  # written so that NaN fails too
@@ -84,8 +92,8 @@ def verify(model: VisionLanguageModel) -> float:
     return worst
 
 
-def warm_up(model: VisionLanguageModel) -> None:
-    """Run every graph with one token and with many, so that a served request is not the first to do so.
+def warm_up(model: VisionLanguageModel, encoding: Encoding) -> None:
+    """Run every graph behind vision with one token and with many, so that a served request is not the first to do so.
 
     The CPU plugin packs the weights of a graph of free lengths when it first runs, once for narrow and once for wide
     passes: half a second for BLIP-base, for which it reads the whole file.
@@ -95,7 +103,6 @@ def warm_up(model: VisionLanguageModel) -> None:
     """
     narrow = Generation(max_new_tokens=2, min_new_tokens=2)
     wide = [model.manifest.tokens.start] * min(WIDE, model.manifest.text.max_positions)
-    encoding = model.encode(golden_picture(model.manifest.image))
     for task in model.manifest.tasks:
         if task == "caption":
             model.caption(encoding, options=narrow)

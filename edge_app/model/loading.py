@@ -20,7 +20,7 @@ from edge_app.errors import BundleError, DeviceError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import read_choice
 from edge_app.model.device import core, is_present
-from edge_app.model.golden import verify, warm_up
+from edge_app.model.golden import encode_golden, verify, warm_up
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.placement import Placement, placements
@@ -145,8 +145,9 @@ def _load(bundle: Bundle, placement: Placement, threads: int, cache_dir: Path | 
     model = VisionLanguageModel(
         bundle, device=placement.picture, text_device=placement.text, threads=threads, cache_dir=cache_dir
     )
-    difference = verify(model)
-    warm_up(model)
+    encoding = encode_golden(model)
+    difference = verify(model, encoding)
+    warm_up(model, encoding)
     log.info(
         "model ready bundle=%s device=%s golden_difference=%.3f load_s=%.1f",
         bundle.manifest.name,

@@ -205,12 +205,6 @@ class VisionLanguageModel:
         new_tokens = len(decoded.token_ids) - 1
         return Text(text, decoded.token_ids, decoded.confidence, p_yes, mass, new_tokens, timing_ms)
 
-    def check(
-        self, task: str, pixels: NDArray[np.float32], question: str | None, token_ids: Sequence[int]
-    ) -> NDArray[np.float32]:
-        """`logits` of a ready `pixels` tensor [1, 3, H, W]: what the golden sample compares."""
-        return self.logits(task, self.encode_pixels(pixels), question, token_ids)
-
     def logits(
         self, task: str, encoding: Encoding, question: str | None, token_ids: Sequence[int]
     ) -> NDArray[np.float32]:

@@ -45,7 +45,8 @@ def test_weights_that_are_not_numbers_are_refused(
     model = VisionLanguageModel(open_bundle(small_bundle("vqa")))
     spec = model.manifest.image
     with pytest.raises(DeviceError, match="not finite"):
-        model.check("caption", np.full((1, 3, spec.height_px, spec.width_px), np.nan, np.float32), None, [1, 2])
+        nothing = model.encode_pixels(np.full((1, 3, spec.height_px, spec.width_px), np.nan, np.float32))
+        model.logits("caption", nothing, None, [1, 2])
 
 
 def test_a_device_that_is_not_there_is_said_aloud(small_bundle: Callable[..., Path]) -> None:

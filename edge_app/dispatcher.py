@@ -29,7 +29,9 @@ from edge_app.publisher import Publisher
 from edge_app.scheduler import Job, Scheduler
 
 ATTEMPTS = 2  # model processes that one question may cost
-FRAME_POLL_S = 0.002  # how often to look for the next frame while the model waits for nothing else: 2 % of a core
+FRAME_POLL_S = (
+    0.002  # how often to look for the next frame while the model waits for nothing else: some percent of a core
+)
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +227,8 @@ class Dispatcher:
             self._scheduler.put_back(unsettled)
             return
         for job in unsettled:
+            if job.question is None:  # the next frame may fare better, this one would not
+                self._captioned[job.camera] = self._cameras.frame_id(job.camera) or 0
             self._fail(job, code, message)
 
     def _result(self, job: Job, values: dict[str, Any]) -> Result | None:

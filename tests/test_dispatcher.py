@@ -86,8 +86,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """Without an interval, or with that of an indirect parameter."""
+    desk = Desk(getattr(request, "param", 0))
     yield desk
     for buffer in desk.cameras.buffers.values():
         buffer.close()
@@ -144,11 +145,24 @@ def test_no_camera_with_a_frame_means_no_polling(desk: Desk) -> None:
     assert desk.dispatcher.next_event_s() == math.inf
 
 
-def test_a_caption_that_is_not_due_yet_is_waited_for_exactly() -> None:
+@pytest.mark.parametrize("desk", [50], indirect=True)
+def test_a_caption_that_is_not_due_yet_is_waited_for_exactly(desk: Desk) -> None:
     """The next look is when it is due, neither sooner nor later."""
-    desk = Desk(interval_s=50)
     desk.cameras.show("door")
     began_s = time.monotonic()
     desk.dispatcher.handle(ModelReady({}))
     desk.reply("door")
     assert began_s + 50 <= desk.dispatcher.next_event_s() <= time.monotonic() + 50
+
+
+def test_a_frame_whose_caption_is_refused_is_not_asked_for_again(desk: Desk) -> None:
+    """Without an interval the same request would go out as fast as it is refused; the next frame gets its chance."""
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    refusal = {"ok": False, "code": "bad_request", "message": "The prompt is too long."}
+    desk.dispatcher.handle(ModelReply(desk.numbers[-1], refusal))
+    desk.dispatcher.work()
+    assert desk.done == ["begun caption door"]
+    desk.cameras.show("door")
+    desk.dispatcher.work()
+    assert desk.done == ["begun caption door"] * 2

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure every combination of devices, default all that OpenVINO finds, and keep the best for device AUTO",
     )
     parser.add_argument(
+        "--full-rate",
+        action="store_true",
+        help="with --tune: what counts is the time from one caption to the next, for captions without an interval",
+    )
+    parser.add_argument(
         "--tokens",
         metavar="N",
         type=at_least(2),

@@ -11,7 +11,9 @@ from edge_app.model.bundle import open_bundle
 from edge_app.model.choice import machine_devices, refuse_unwritable, write_choice
 from edge_app.model.device import is_present
 from edge_app.model.measure import cpu_name
+from edge_app.model.placement import Placement
 from edge_app.model.tune import Trial, tune
+from edge_app.model.work import CAPTION_TOKENS
 from edge_app.settings import state_folder
 
 WORKS = {"caption_new_ms": "caption of a new scene", "question_first_ms": "first question on a frame"}
@@ -26,10 +28,19 @@ def run(arguments: argparse.Namespace) -> int:
             raise BadRequestError(f"OpenVINO finds no {name} on this machine, only {', '.join(machine)}; name others.")
     if arguments.device != "AUTO" or arguments.text_device is not None:
         raise BadRequestError("--tune tries all devices; name fewer behind it (--tune CPU GPU), not with --device.")
+    if arguments.tokens != CAPTION_TOKENS:
+        raise BadRequestError(f"--tune compares captions of {CAPTION_TOKENS} tokens; leave --tokens out.")
     folder = state_folder(arguments.state_dir)
     refuse_unwritable(folder)  # before minutes of measurement
     bundle = open_bundle(arguments.bundle)
-    tuning = tune(bundle, devices, runs=arguments.runs, threads=arguments.threads, cache_dir=arguments.cache_dir)
+    tuning = tune(
+        bundle,
+        devices,
+        runs=arguments.runs,
+        threads=arguments.threads,
+        cache_dir=arguments.cache_dir,
+        full_rate=arguments.full_rate,
+    )
     best = tuning.trials[0].placement
     path = write_choice(folder, bundle, best)
     report = {
@@ -66,7 +77,7 @@ def _table(report: dict[str, Any]) -> str:
         lines.append(f"  {trial['picture']:<16}{trial['text']:<16}{trial['alone_ms']:9.2f} ms{pipelined}")
     lines += [f"  {sentence}" for sentence in report["refused"]]
     if len(report["combinations"]) == 1:
-        only = report["combinations"][0]["picture"]
+        only = Placement(report["chosen"]["picture"], report["chosen"]["text"])
         lines.append(f"  Only {only} can run this bundle here: there is nothing to choose between.")
     chosen = report["chosen"]
     lines.append(f"  With device AUTO: picture on {chosen['picture']}, text on {chosen['text']} ({report['written']}).")

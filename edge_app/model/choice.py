@@ -43,7 +43,16 @@ class Choice(BaseModel):
 
 def machine_devices() -> dict[str, str]:
     """The devices of this machine, name -> what OpenVINO says of it."""
-    return {name: str(core().get_property(name, "FULL_DEVICE_NAME")) for name in core().available_devices}
+    return {name: _full_name(name) for name in core().available_devices}
+
+
+def _full_name(device: str) -> str:
+    try:
+        return str(core().get_property(device, "FULL_DEVICE_NAME"))
+    except (
+        RuntimeError
+    ):  # a driver that is broken: what was measured with it does not hold, and nothing else is at stake
+        return "does not tell its name"
 
 
 def choice_of(bundle: Bundle, placement: Placement) -> Choice:
@@ -99,12 +108,14 @@ def read_choice(folder: Path, bundle: Bundle) -> tuple[Placement | None, str | N
     path = choice_path(folder, bundle)
     try:
         choice = Choice.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None, None
     except OSError as error:
-        return None, f"The measured devices in {path} cannot be read ({error.strerror}); {MEND}."
+        return None, f"The measured devices in {path} cannot be read ({error.strerror}); let this user read them."
     except ValidationError:
         return None, f"{path} does not hold measured devices, so it is not used; {MEND}."
+    except ValueError as error:  # a name that no file can have
+        return None, f"There are no measured devices in {str(folder)!r} ({error}); name another state folder."
     if reason := _stale(choice, bundle):
         return None, f"The measured devices of {bundle.manifest.name} are not used, because {reason}; {MEND}."
     return choice.placement, None

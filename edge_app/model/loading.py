@@ -19,7 +19,7 @@ import openvino as ov
 from edge_app.errors import BundleError, DeviceError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import read_choice
-from edge_app.model.device import core, is_present
+from edge_app.model.device import Compiler, core, is_present
 from edge_app.model.golden import encode_golden, verify, warm_up
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
@@ -131,19 +131,27 @@ def _load_first(
     bundle: Bundle, wanted: Sequence[Placement], threads: int, cache_dir: Path | None, fallbacks: list[str]
 ) -> VisionLanguageModel:
     """The bundle on the first devices that can run it; why others cannot is added to `fallbacks`."""
+    compilers: dict[str, Compiler] = {}  # shared, so that a fall-back compiles nothing twice
     for placement in wanted:
         try:
-            return _load(bundle, placement, threads, cache_dir)
+            return _load(bundle, placement, threads, cache_dir, compilers)
         except DeviceError as error:
             fallbacks.append(str(error))
             log.warning("device refused device=%s reason=%s", placement, error)
     raise DeviceError("No device can run the model: " + " ".join(fallbacks))
 
 
-def _load(bundle: Bundle, placement: Placement, threads: int, cache_dir: Path | None) -> VisionLanguageModel:
+def _load(
+    bundle: Bundle, placement: Placement, threads: int, cache_dir: Path | None, compilers: dict[str, Compiler]
+) -> VisionLanguageModel:
     started = time.monotonic()
     model = VisionLanguageModel(
-        bundle, device=placement.picture, text_device=placement.text, threads=threads, cache_dir=cache_dir
+        bundle,
+        device=placement.picture,
+        text_device=placement.text,
+        threads=threads,
+        cache_dir=cache_dir,
+        compilers=compilers,
     )
     encoding = encode_golden(model)
     difference = verify(model, encoding)

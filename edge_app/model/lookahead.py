@@ -8,9 +8,10 @@ what lay ready for more than `IDLE_LIMIT_S` is dropped, and what would lie that 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from edge_app.frames import Frame, FrameInfo
 from edge_app.model.encoder import Encoder, Encoding
@@ -27,21 +28,27 @@ class Lookahead:
         self._spare = model.encoder.twin()  # the encoding that is decoded meanwhile stays in the model's own
         self._begun: tuple[str, FrameInfo, Future[tuple[Encoding, float]]] | None = None
         self._idle_ms = 0.0  # how long a frame that was begun with the last decoding would have lain ready
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lookahead")
+
+    @property
+    def has_room(self) -> bool:
+        """Whether to begin a frame: it would not lie ready for too long, and no earlier one is still being encoded."""
+        return self._idle_ms <= IDLE_LIMIT_S * 1000 and (self._begun is None or self._begun[2].done())
 
     def begin(self, camera: str, frame: Frame, *, meanwhile: Encoding) -> bool:
-        """Begin to encode a frame while the caption of `meanwhile` is decoded.
-
-        False, and nothing begun, if the frame would lie ready for too long or an earlier one is still being encoded.
-        """
-        if self._idle_ms > IDLE_LIMIT_S * 1000 or (self._begun and not self._begun[2].done()):
+        """Begin to encode a frame while the caption of `meanwhile` is decoded; False where there is no room for it."""
+        if not self.has_room:
             return False
         _complete(meanwhile)  # else it would wait for the frame on the picture's device, and the decoder for it
-        self._begun = camera, frame.info, self._pool.submit(_encode, self._spare, frame)
+        future: Future[tuple[Encoding, float]] = Future()
+        self._begun = camera, frame.info, future
+        # A daemon, which no executor has: one that hangs in a driver must not keep a process that ends.
+        threading.Thread(target=_settle, args=(future, self._spare, frame), name="lookahead", daemon=True).start()
         return True
 
     def decoded(self, timing_ms: Mapping[str, float]) -> None:
         """Take note of what the last caption cost: it says whether to begin the next frame early."""
+        if timing_ms["vision"] == 0:
+            return  # of a frame that was encoded for another request, which says nothing of the next
         self._idle_ms = timing_ms["decode"] - timing_ms["image"] - timing_ms["vision"]
 
     def take(self, camera: str) -> tuple[FrameInfo, Encoding] | None:
@@ -62,6 +69,14 @@ class Lookahead:
             return None
         self._spare, self._model.encoder = self._model.encoder, self._spare
         return info, encoding
+
+
+def _settle(future: Future[tuple[Encoding, float]], encoder: Encoder, frame: Frame) -> None:
+    """What an executor does: the result of `_encode`, or what it raised, for who takes it."""
+    try:
+        future.set_result(_encode(encoder, frame))
+    except BaseException as error:  # raised anew by whoever waits for the result
+        future.set_exception(error)
 
 
 def _encode(encoder: Encoder, frame: Frame) -> tuple[Encoding, float]:

@@ -65,16 +65,16 @@ class Worker:
         camera = str(request["camera"])
         model, info, encoding = self._encode("caption", camera)
         self._captioned[camera] = info.frame_id
-        self._look_ahead(str(request.get("next")), meanwhile=encoding)
+        self._look_ahead(request.get("next"), meanwhile=encoding)
         text = model.caption(encoding, prompt=request.get("prompt"), draft=self._captions.get(camera, ()))
         self._captions[camera] = text.token_ids
         if self._lookahead is not None:
             self._lookahead.decoded(text.timing_ms)
         return [_result(model, info, text)]
 
-    def _look_ahead(self, camera: str, *, meanwhile: Encoding) -> None:
+    def _look_ahead(self, camera: str | None, *, meanwhile: Encoding) -> None:
         """Begin the newest frame of the camera that is next, unless its caption is there already."""
-        if self._lookahead is None or camera not in self._frames:
+        if self._lookahead is None or camera is None or camera not in self._frames or not self._lookahead.has_room:
             return
         frame = self._frames[camera].latest()
         if frame is not None and frame.info.frame_id != self._captioned.get(camera):

@@ -208,12 +208,11 @@ class Connection:
     def _on_publish(
         self, client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None
     ) -> None:
-        _acknowledge_at_once(client)
         self._post(Acknowledged(mid, str(reason) if reason.is_failure else None))
+        _acknowledge_at_once(client)
 
     @_guarded
     def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
-        _acknowledge_at_once(client)
         size_bytes = len(message.payload)
         self._offer(
             Inbound(
@@ -225,6 +224,7 @@ class Connection:
                 correlation=getattr(message.properties, "CorrelationData", None),
             )
         )
+        _acknowledge_at_once(client)
 
     def _delay_reconnect(self, *, longest: bool = False) -> None:
         """Choose how long paho waits before its next attempt; its own back-off has no jitter."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from edge_app.model.bundle import open_bundle
-from edge_app.model.vlm import VisionLanguageModel
+from edge_app.model.loading import load_models
 from export.linked_process import LinkedProcess, serving
 from tests.bench.process import BenchError
 from tests.bench.video import read_video
@@ -50,7 +49,7 @@ def _serve(link: Connection, bundle: Path, video: Path, fps: int, threads: int) 
     os.dup2(2, 1)  # stdout is the parent's alone
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     with serving():
-        model = VisionLanguageModel(open_bundle(bundle), device="CPU", threads=threads)
+        (model,) = load_models([bundle], device="CPU", threads=threads).models  # as the service does
         frames = read_video(video)
         draft = model.caption(model.encode(frames[0])).token_ids
         link.send({})

@@ -26,12 +26,12 @@ from tqdm import tqdm
 from edge_app.demo.broker import Broker, running_broker
 from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import open_bundle
+from edge_app.model.loading import load_models
 from edge_app.model.measure import cpu_name, forced_to
-from edge_app.model.vlm import VisionLanguageModel
 from edge_app.model.work import RULES
 from export.arguments import whole
 from tests.bench.contender import RULE_TOKENS
-from tests.bench.node import Node, running_node
+from tests.bench.node import Node, captions_per_s, running_node
 from tests.bench.process import BenchError
 from tests.bench.video import read_video, write_video
 
@@ -96,7 +96,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def time_questions(bundle: Path, video: Path, *, threads: int, runs: int) -> list[dict[str, float]]:
     """`{"questions", stage: ms, ..., "total"}` for each of COUNTS: medians of batches about a new frame each."""
-    model = VisionLanguageModel(open_bundle(bundle), device="CPU", threads=threads)
+    (model,) = load_models([bundle], device="CPU", threads=threads).models  # as the service does
     frames = read_video(video)
     rounds: dict[int, list[dict[str, float]]] = {count: [] for count in COUNTS}
     for number in tqdm(range(runs + 1), desc="questions"):
@@ -132,7 +132,7 @@ def _cameras(
         since_s = time.monotonic()
         time.sleep(arguments.seconds)
         captions = node.captions(since_s)
-        per_s = (len(captions) - 1) / (captions[-1].arrived_s - captions[0].arrived_s)
+        per_s = captions_per_s(captions)
         shares = [sum(one.result["camera"] == camera for one in captions) / len(captions) for camera in node.cameras]
         if count == 1:
             node.pause(True)

@@ -125,6 +125,13 @@ class Node:
         return [pid for pid in pids if module in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")]
 
 
+def captions_per_s(captions: Sequence[Received]) -> float:
+    """The rate of captions that followed each other; raises BenchError when there are too few to tell."""
+    if len(captions) < 2:
+        raise BenchError(f"{len(captions)} captions came in a stretch, which is no rate; give more --seconds.")
+    return (len(captions) - 1) / (captions[-1].arrived_s - captions[0].arrived_s)
+
+
 def _resident_mb(pid: int) -> float:
     rss_kib = next(
         int(line.split()[1])

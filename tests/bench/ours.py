@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_app.model.bundle import open_bundle
 from edge_app.model.encoder import Encoding
+from edge_app.model.loading import load_models
 from edge_app.model.measure import forced_to
 from edge_app.model.result import Text
-from edge_app.model.vlm import VisionLanguageModel
 from edge_app.model.work import Picture
 from tests.bench.contender import RULE_TOKENS, Ids
 
@@ -23,8 +22,7 @@ class Ours:
 
     def __init__(self, caption: Path, vqa: Path, *, threads: int = 0) -> None:
         """Compile the bundles for the CPU; 0 threads leaves their number to OpenVINO."""
-        self._caption = VisionLanguageModel(open_bundle(caption), device="CPU", threads=threads)
-        self._vqa = VisionLanguageModel(open_bundle(vqa), device="CPU", threads=threads)
+        self._caption, self._vqa = load_models([caption, vqa], device="CPU", threads=threads).models
         self._encoding: Encoding | None = None
         self._last: Sequence[int] = ()  # the last caption, as a draft of the next
 

@@ -37,7 +37,7 @@ from edge_app.model.measure import cpu_name
 from edge_app.model.work import QUESTION
 from export.arguments import whole
 from tests.bench.bare import BareProcess, Stretch
-from tests.bench.node import Node, Received, running_node
+from tests.bench.node import Node, Received, captions_per_s, running_node
 from tests.bench.process import BenchError
 from tests.bench.video import HEIGHT_PX, WIDTH_PX, write_video
 
@@ -157,7 +157,7 @@ def _waiting_ms(node: Node, id: str) -> float:
 def figures(measured: Measured) -> dict[str, Any]:
     """What the stretches amount to; rates and their ratios are medians over the rounds."""
     captions = [caption for stretch in measured.service for caption in stretch]
-    service_per_s = [_per_s(stretch) for stretch in measured.service]
+    service_per_s = [captions_per_s(stretch) for stretch in measured.service]
     bare_per_s = [stretch.per_s for stretch in measured.bare]
     alone_per_s = [stretch.per_s for stretch in measured.alone]
     inference_ms = statistics.mean(caption.inference_ms for caption in captions)
@@ -190,13 +190,9 @@ def figures(measured: Measured) -> dict[str, Any]:
     return report
 
 
-def _per_s(captions: Sequence[Received]) -> float:
-    return (len(captions) - 1) / (captions[-1].arrived_s - captions[0].arrived_s)
-
-
 def _between_ms(captions: Sequence[Received]) -> float:
     """What passes from the end of an inference to the begin of the next, on average."""
-    return 1000 / _per_s(captions) - statistics.mean(caption.inference_ms for caption in captions[1:])
+    return 1000 / captions_per_s(captions) - statistics.mean(caption.inference_ms for caption in captions[1:])
 
 
 def _bare_between_ms(stretch: Stretch) -> float:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import openvino as ov
 import pytest
 
 import edge_app.demo
@@ -35,7 +36,9 @@ def test_a_choice_is_read_as_it_was_written(tmp_path: Path, bundle: Bundle) -> N
 
 def test_without_a_choice_nothing_is_said(tmp_path: Path, bundle: Bundle) -> None:
     """Most machines have measured nothing; another bundle's choice is not this one's either."""
-    assert read_choice(tmp_path / "nowhere", bundle) == (None, None)
+    (tmp_path / "file").touch()
+    for nowhere in ("nowhere", "file"):
+        assert read_choice(tmp_path / nowhere, bundle) == (None, None)
     write_choice(tmp_path, bundle, SPLIT)
     assert read_choice(tmp_path, dataclasses.replace(bundle, hash="0" * 64)) == (None, None)
 
@@ -58,6 +61,26 @@ def test_a_choice_that_holds_no_more_is_told_and_not_used(
     placement, problem = read_choice(tmp_path, bundle)
     assert placement is None
     assert problem is not None and reason in problem and "measure again with `edge-app bench --tune`" in problem
+
+
+def test_a_folder_that_no_machine_can_have_is_told(bundle: Bundle) -> None:
+    """A sentence, and the service runs."""
+    placement, problem = read_choice(Path("a\0b"), bundle)
+    assert placement is None and problem is not None and "name another state folder" in problem
+
+
+def test_a_device_that_does_not_tell_its_name_is_no_crash(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that is broken: the choice is told to hold no more, and the CPU serves."""
+    write_choice(tmp_path, bundle, SPLIT)
+
+    def broken(*_: object) -> str:
+        raise RuntimeError("clGetDeviceInfo failed")
+
+    monkeypatch.setattr(ov.Core, "get_property", broken)
+    placement, problem = read_choice(tmp_path, bundle)
+    assert placement is None and problem is not None and "has CPU (does not tell its name) now" in problem
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"v": 2}', b'{"v": 1, "picture": 3}'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
+import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -40,6 +41,8 @@ def test_what_has_come_is_acknowledged_before_the_kernel_would() -> None:
             assert len(ours.recv(16)) == 4
             if _unacknowledged(theirs):
                 break
+        else:
+            pytest.skip("The kernel was quicker than this process fifty times: nothing is left to see.")
         _acknowledge_at_once(_Connected(ours))
         assert _unacknowledged(theirs) == 0
 

@@ -29,9 +29,8 @@ from edge_app.publisher import Publisher
 from edge_app.scheduler import Job, Scheduler
 
 ATTEMPTS = 2  # model processes that one question may cost
-FRAME_POLL_S = (
-    0.002  # how often to look for the next frame while the model waits for nothing else: some percent of a core
-)
+# How often to look for the next frame while the model waits for nothing else. It costs some percent of a core.
+FRAME_POLL_S = 0.002
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ this file.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from edge_app.state import state_folder
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
 Name = Annotated[str, Field(pattern=NAME)]
@@ -306,12 +307,6 @@ def repeated_name(names: Sequence[str]) -> str | None:
     """What is wrong with the names of cameras that are not all different; None if they are."""
     twice = sorted({name for name in names if names.count(name) > 1})
     return f"the name {' and '.join(map(repr, twice))} is used twice; give each camera its own" if twice else None
-
-
-def state_folder(named: Path | None) -> Path:
-    """Where this machine keeps what it has learnt: the folder that was named, systemd's, or the customary one."""
-    # systemd separates several by colons; the first one is the service's own.
-    return named or Path(os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "/var/lib/edge-app")
 
 
 def _is_loopback(host: str) -> bool:

@@ -35,8 +35,8 @@ class Layer:
 
     Attributes:
         role: the graph it is in.
-        name: the module's path, such as `vision.encoder.layers.3.mlp.fc2`.
-        block: the path up to the layer's number, `vision.encoder.layers.3`.
+        name: the module's path, such as `encoder.layers.3.mlp.fc2`.
+        block: the path up to the layer's number, `encoder.layers.3`.
         operations: names in the graph.
     """
 
@@ -93,7 +93,7 @@ class _Trials:
 def layers_of(role: Role, operations: Sequence[str]) -> list[Layer]:
     """Operations, in the order they run, as the layers of the checkpoint.
 
-    `__module.vision.encoder.layers.3.mlp.fc2/aten::linear/MatMul` belongs to `vision.encoder.layers.3.mlp.fc2`. An
+    `__module.encoder.layers.3.mlp.fc2/aten::linear/MatMul` belongs to `encoder.layers.3.mlp.fc2`. An
     operation outside any module, such as a product of queries and keys, is a layer of the block that it runs in.
     """
     grouped: dict[str, list[str]] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.errors import ConfigError
-from edge_app.settings import state_folder
+from edge_app.state import state_folder
 
 if TYPE_CHECKING:
     from edge_app.model.loading import LoadedModels

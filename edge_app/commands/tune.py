@@ -14,7 +14,7 @@ from edge_app.model.measure import cpu_name
 from edge_app.model.placement import Placement
 from edge_app.model.tune import Trial, tune
 from edge_app.model.work import CAPTION_TOKENS
-from edge_app.settings import state_folder
+from edge_app.state import state_folder
 
 WORKS = {"caption_new_ms": "caption of a new scene", "question_first_ms": "first question on a frame"}
 

@@ -162,14 +162,16 @@ class Dispatcher:
         self._number += 1
         self._current = jobs
         first = jobs[0]
-        request: dict[str, Any] = {
-            "op": "caption",
-            "camera": first.camera,
-            "prompt": self.prompt,
-            # So that a model on two devices can encode that camera's frame while it decodes this one.
-            "next": self._scheduler.forecast(time.monotonic(), self._has_new_frame),
-        }
-        if first.question is not None:
+        request: dict[str, Any]
+        if first.question is None:
+            request = {
+                "op": "caption",
+                "camera": first.camera,
+                "prompt": self.prompt,
+                # So that a model on two devices can encode that camera's frame while it decodes this one.
+                "next": self._scheduler.forecast(time.monotonic(), self._has_new_frame),
+            }
+        else:
             asked = first.question
             request = {
                 "op": "ask",

@@ -44,11 +44,14 @@ class LoadedModels:
     requested: str
     fallbacks: tuple[str, ...]
 
+    def find(self, task: Task) -> VisionLanguageModel | None:
+        """The first model that serves `task`, if there is one."""
+        return next((model for model in self.models if task in model.manifest.tasks), None)
+
     def serving(self, task: Task) -> VisionLanguageModel:
         """The first model that serves `task`; raises BundleError when none does."""
-        for model in self.models:
-            if task in model.manifest.tasks:
-                return model
+        if model := self.find(task):
+            return model
         names = ", ".join(model.manifest.name for model in self.models)
         raise BundleError(f"None of the bundles ({names}) serves {task}; add one exported with --task {task}.")
 

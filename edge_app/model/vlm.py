@@ -67,10 +67,12 @@ class VisionLanguageModel:
         self.manifest = bundle.manifest
         self.placement = Placement(device, text_device or device)
         self.codec = TextCodec(bundle)
-        self.compilers = {} if compilers is None else compilers
-        for name in (self.placement.picture, self.placement.text):
-            if name not in self.compilers:
-                self.compilers[name] = Compiler(name, threads=threads, cache_dir=cache_dir)
+        shared = {} if compilers is None else compilers
+        # Its own devices alone: a compiler holds all that it compiled, also for a device that was then left.
+        self.compilers = {
+            name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=cache_dir))
+            for name in (self.placement.picture, self.placement.text)
+        }
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
         self.graphs: dict[Role, Graph] = {
             role: self.compilers[self.placement.device_of(role)].compile(bundle, role) for role in roles

@@ -39,7 +39,7 @@ class Worker:
         # Camera -> its last caption, the draft of the next one: a scene that holds still costs one pass of the decoder.
         self._captions: dict[str, tuple[int, ...]] = {}
         self._captioned: dict[str, int] = {}  # camera -> the frame of its last caption
-        captioner = next((model for model in models.models if "caption" in model.manifest.tasks), None)
+        captioner = models.find("caption")
         self._lookahead = Lookahead(captioner) if captioner and captioner.placement.is_split else None
         self._operations: dict[str, Callable[[Message], list[Message]]] = {
             "caption": self._caption,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
-from export.families.vision_tower import SplitAttention
+from export.families.vision_tower import LayerParts
 
 
 def schedule(positions: int, layers: int, rate: int) -> tuple[int, ...]:
@@ -67,13 +67,11 @@ def merged_sums(states: Tensor, kept: Tensor, merged: Tensor, target: Tensor) ->
     )
 
 
-class MergingLayer(nn.Module):
-    """A layer of a BLIP vision encoder that merges `count` tokens; its parts keep the names that they have there."""
+class MergingLayer(LayerParts):
+    """A layer of a BLIP vision encoder that merges `count` tokens."""
 
     def __init__(self, layer: Any, count: int) -> None:
-        super().__init__()
-        self.layer_norm1, self.self_attn = layer.layer_norm1, SplitAttention(layer.self_attn)
-        self.layer_norm2, self.mlp = layer.layer_norm2, layer.mlp
+        super().__init__(layer)
         self.matching = Matching()
         self.count = count
 

@@ -49,13 +49,17 @@ class SplitAttention(nn.Module):
         return states.view(*states.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
 
-class VisionLayer(nn.Module):
-    """A layer of a BLIP vision encoder; its parts keep the names that they have there."""
+class LayerParts(nn.Module):
+    """The parts of a layer of a BLIP vision encoder, by the names that they have there."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
         self.layer_norm1, self.self_attn = layer.layer_norm1, SplitAttention(layer.self_attn)
         self.layer_norm2, self.mlp = layer.layer_norm2, layer.mlp
+
+
+class VisionLayer(LayerParts):
+    """A layer as it was trained."""
 
     def forward(self, states: Tensor) -> Tensor:
         """[B, N, C] -> [B, N, C]."""

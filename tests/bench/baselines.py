@@ -30,6 +30,7 @@ from export.arguments import whole
 from tests.bench.material import LABELS, Label, Material, Size
 from tests.bench.process import BenchError, ContenderProcess
 from tests.bench.report import Comparison, as_json, table
+from tests.bench.script import run_script
 from tests.photos import photo_paths
 
 FRAME_PX: dict[Size, int] = {"base": 768, "small": 192}  # twice the model's own size, as `edge-app bench` has it
@@ -51,18 +52,15 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepare, measure, print; 0 when done, 1 with a sentence when not, 130 when interrupted."""
     arguments = parser().parse_args(argv)
+    return run_script("baselines", lambda: _reported(arguments))
+
+
+def _reported(arguments: argparse.Namespace) -> str:
     labels = [label for label in LABELS if label in arguments.only]
-    try:
-        material = Material(arguments.folder, arguments.size)
-        _prepare(material, labels)
-        comparison = compare(material, labels, runs=arguments.runs, threads=arguments.threads)
-    except BenchError as error:
-        print(f"baselines: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as shells report it
-    print(as_json(comparison) if arguments.json else table(comparison))
-    return 0
+    material = Material(arguments.folder, arguments.size)
+    _prepare(material, labels)
+    comparison = compare(material, labels, runs=arguments.runs, threads=arguments.threads)
+    return as_json(comparison) if arguments.json else table(comparison)
 
 
 def compare(material: Material, labels: Sequence[Label], *, runs: int, threads: int) -> Comparison:

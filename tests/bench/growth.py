@@ -24,7 +24,6 @@ from typing import Any
 from tqdm import tqdm
 
 from edge_app.demo.broker import Broker, running_broker
-from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import open_bundle
 from edge_app.model.loading import load_models
 from edge_app.model.measure import cpu_name, forced_to
@@ -33,6 +32,7 @@ from export.arguments import whole
 from tests.bench.contender import RULE_TOKENS
 from tests.bench.node import Node, captions_per_s, running_node
 from tests.bench.process import BenchError
+from tests.bench.script import add_node_arguments, run_script
 from tests.bench.video import read_video, write_video
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -44,32 +44,27 @@ BURST_S = 120.0  # the longest wait for the answers of one
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m tests.bench.growth", description=__doc__)
-    p.add_argument("--bundle", metavar="DIR", type=Path, required=True, help="one that captions and answers")
+    add_node_arguments(
+        p, bundle="one that captions and answers", seconds=10, of="of captions", fps=15, camera="each camera"
+    )
     p.add_argument("--runs", metavar="N", type=whole(1), default=7, help="medians are taken over N; default: 7")
-    p.add_argument("--seconds", metavar="S", type=whole(1), default=10, help="of captions; default: 10")
-    p.add_argument("--threads", metavar="N", type=whole(1), default=2, help="of the inference; default: 2")
-    p.add_argument("--fps", metavar="N", type=whole(1), default=15, help="of each camera; default: 15")
     p.add_argument("--chart", metavar="FILE", type=Path, help="draw the figures as PNG")
-    p.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, draw; 0 when done, 1 with a sentence when not, 130 when interrupted."""
     arguments = parser().parse_args(argv)
-    try:
-        report = measure(arguments)
-    except (BenchError, EdgeAppError) as error:
-        print(f"growth: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as shells report it
+    return run_script("growth", lambda: _reported(arguments))
+
+
+def _reported(arguments: argparse.Namespace) -> str:
+    report = measure(arguments)
     if arguments.chart:
         from tests.bench.growth_chart import draw
 
         draw(report, arguments.chart)
-    print(json.dumps(report) if arguments.json else table(report))
-    return 0
+    return json.dumps(report) if arguments.json else table(report)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -42,9 +42,7 @@ def _draw_questions(axes: Axes, rows: list[dict[str, float]]) -> None:
         axes.bar(places, [row[stage] for row in rows], bottom=ends_ms, color=colour, label=stage)
         ends_ms = [end_ms + row[stage] for end_ms, row in zip(ends_ms, rows, strict=True)]
     axes.set_xticks(places, [f"{row['questions']}" for row in rows])
-    axes.set_title("Yes/no questions about one new frame")
-    axes.set_xlabel("questions in one batch")
-    axes.set_ylabel("ms")
+    _label(axes, "Yes/no questions about one new frame", "questions in one batch", "ms")
     axes.legend(frameon=False)
 
 
@@ -55,9 +53,7 @@ def _draw_bursts(axes: Axes, rows: list[dict[str, float]]) -> None:
     for place, row in zip(places, rows, strict=True):
         axes.annotate(f"{row['frames']:.0f}", (place, row["last_ms"]), (0, 6), textcoords="offset points", ha="center")
     axes.set_xticks(places, [f"{row['questions']:.0f}" for row in rows])
-    axes.set_title("Questions at once to the service")
-    axes.set_xlabel("questions (above: frames looked at)")
-    axes.set_ylabel("ms")
+    _label(axes, "Questions at once to the service", "questions (above: frames looked at)", "ms")
     axes.legend(frameon=False)
 
 
@@ -68,7 +64,11 @@ def _draw_cameras(axes: Axes, rows: list[dict[str, float]]) -> None:
     for bars in (together, least):
         axes.bar_label(bars, fmt="%.2g", padding=2)
     axes.set_xticks(places, [f"{row['cameras']}" for row in rows])
-    axes.set_title("Cameras captioned at full rate")
-    axes.set_xlabel("cameras")
-    axes.set_ylabel("captions a second")
+    _label(axes, "Cameras captioned at full rate", "cameras", "captions a second")
     axes.legend([together, least], ["together", "the camera with fewest"], frameon=False)
+
+
+def _label(axes: Axes, title: str, across: str, up: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)

@@ -30,7 +30,6 @@ from typing import Any
 from tqdm import tqdm
 
 from edge_app.demo.broker import running_broker
-from edge_app.errors import EdgeAppError
 from edge_app.health import nearest_rank
 from edge_app.model.bundle import open_bundle
 from edge_app.model.measure import cpu_name
@@ -39,6 +38,7 @@ from export.arguments import whole
 from tests.bench.bare import BareProcess, Stretch
 from tests.bench.node import Node, Received, captions_per_s, running_node
 from tests.bench.process import BenchError
+from tests.bench.script import add_node_arguments, run_script
 from tests.bench.video import HEIGHT_PX, WIDTH_PX, write_video
 
 MEAN_GAP_S = 1.5  # between an answer and the next question
@@ -48,28 +48,21 @@ ANSWER_S = 60.0
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m tests.bench.whole_path", description=__doc__)
-    p.add_argument("--bundle", metavar="DIR", type=Path, required=True, help="one that captions")
+    add_node_arguments(p, bundle="one that captions", seconds=8, of="a stretch", fps=30, camera="the camera")
     p.add_argument("--rounds", metavar="N", type=whole(1), default=5, help="of all stretches; default: 5")
-    p.add_argument("--seconds", metavar="S", type=whole(1), default=8, help="a stretch; default: 8")
-    p.add_argument("--threads", metavar="N", type=whole(1), default=2, help="of the inference; default: 2")
-    p.add_argument("--fps", metavar="N", type=whole(1), default=30, help="of the camera; default: 30")
     p.add_argument("--starts", metavar="N", type=whole(1), default=3, help="with a warm cache; default: 3")
-    p.add_argument("--json", action="store_true", help="one JSON object on stdout, and nothing else")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print; 0 when done, 1 with a sentence when not, 130 when interrupted."""
     arguments = parser().parse_args(argv)
-    try:
-        report = measure(arguments)
-    except (BenchError, EdgeAppError) as error:
-        print(f"whole_path: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as shells report it
-    print(json.dumps(report) if arguments.json else table(report))
-    return 0
+    return run_script("whole_path", lambda: _reported(arguments))
+
+
+def _reported(arguments: argparse.Namespace) -> str:
+    report = measure(arguments)
+    return json.dumps(report) if arguments.json else table(report)
 
 
 @dataclass

@@ -109,9 +109,12 @@ def test_a_question_between_is_answered_about_the_newest_frame(setup: Setup, pla
 
 def test_a_frame_that_has_lain_for_too_long_is_not_used(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its camera's newest is taken, as without looking ahead."""
+    begin, begun = Lookahead.begin, []
+    monkeypatch.setattr(Lookahead, "begin", lambda *args, **more: begun.append(begin(*args, **more)))
     setup.show("door", 1)
     setup.show("gate", 2)
     setup.ask(op="caption", camera="door", next="gate")
+    assert begun == [True]
     newest = setup.show("gate", 3)
     monkeypatch.setattr(lookahead, "IDLE_LIMIT_S", ALWAYS_S)
     assert setup.ask(op="caption", camera="gate", next=None)["frame_id"] == newest

@@ -41,15 +41,18 @@ def free_port() -> int:
         return port
 
 
+MEMORY_ONLY = "persistence false"
+
+
 class Broker:
     """One mosquitto; `stop` and `start` again keep its port."""
 
-    def __init__(self, folder: Path, settings: str) -> None:
+    def __init__(self, folder: Path, settings: str, persistence: str = MEMORY_ONLY) -> None:
         self.port = free_port()
         self.folder = folder
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nuser {Path.home().owner()}\npersistence false\n{settings}\n",
+            f"listener {self.port} 127.0.0.1\nuser {Path.home().owner()}\n{persistence}\n{settings}\n",
             encoding="utf-8",
         )
         self._log = (folder / "mosquitto.log").open("ab")

@@ -21,6 +21,7 @@ from edge_app.demo.service import Service, running_service
 from edge_app.mqtt.topics import Topics
 from tests.bench.process import BenchError
 from tests.broker import Watcher
+from tests.toml import toml
 
 NODE_ID = "bench"
 TOPICS = Topics("edge_app", NODE_ID)
@@ -187,10 +188,7 @@ def _toml(folder: Path, model: dict[str, object], sources: dict[str, str], *, po
     for name, source in sources.items():
         # A camera that is held must not be taken for one that hangs.
         tables.append(("[[camera]]", {"name": name, "source": source, "fps": fps, "stall_s": 600}))
-    lines: list[str] = []
-    for header, table in tables:
-        lines += [header, *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
-    return "\n".join(lines)
+    return toml(tables)
 
 
 def unix_s(rfc3339: str) -> float:

@@ -1,0 +1,48 @@
+"""Run one row in this process: `python -m tests.faults.row M1 10 OUTCOME.json`, which __main__ does in a new world."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from tests.faults.fault import FAULTS, Outcome, UnavailableError, all_faults
+from tests.faults.harness import Harness
+from tests.faults.world import open_loopback
+
+
+def main(argv: list[str]) -> int:
+    """Cause the fault and write the outcome; what went wrong is an outcome too."""
+    name, times, path = argv[0], int(argv[1]), Path(argv[2])
+    logging.basicConfig(level="INFO", format="%(asctime)s %(message)s")
+    if os.getpid() == 1:
+        open_loopback()
+    all_faults()
+    path.write_text(json.dumps(dataclasses.asdict(_outcome(name, times))), encoding="utf-8")
+    return 0
+
+
+def _outcome(name: str, times: int) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix=f"fault-{name}-") as folder, Harness(Path(folder)) as harness:
+        try:
+            return FAULTS[name].cause(harness, times)
+        except UnavailableError as error:
+            return failed(times, f"not shown: {error}")
+        except Exception as error:  # whatever a row meets, its line is in the table
+            traceback.print_exc()
+            harness.tell_logs()
+            return failed(times, f"{type(error).__name__}: {error}")
+
+
+def failed(times: int, why: str) -> Outcome:
+    """The outcome of a row that did not come to its judgement."""
+    return Outcome(times, None, None, None, None, passed=False, figure=" ".join(why.split()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -264,6 +264,37 @@ def test_the_broker_is_told_to_keep_large_packets(broker: Broker, make_node: Mak
     watcher.close()
 
 
+@PROTOCOLS
+def test_what_is_not_acknowledged_comes_again_after_a_reconnect(
+    broker: Broker, make_node: MakeNode, protocol: str
+) -> None:
+    """A question that was lost between arrival and disk is still the broker's; one that is stored is ours alone."""
+
+    def cut() -> None:
+        sock = node.connection._client.socket()
+        assert isinstance(sock, socket.socket)
+        sock.shutdown(socket.SHUT_RDWR)
+        node.until(lambda: not node.session.connected, "the loss to be seen")
+        node.until_settled()
+
+    watcher = Watcher(broker.port, TOPICS.availability)
+    node = make_node(broker.port, protocol=protocol)
+    node.until_settled()
+    node.acknowledges = False
+    watcher.publish(TOPICS.ask, b"first")
+    node.until(lambda: node.received, "the question")
+    node.acknowledges = True
+    cut()
+    node.until(lambda: len(node.received) == 2, "the question again")
+    assert [(message.payload, message.repeated) for message in node.received] == [(b"first", False), (b"first", True)]
+    assert node.received[0].fingerprint == node.received[1].fingerprint
+    cut()
+    watcher.publish(TOPICS.ask, b"second")
+    node.until(lambda: len(node.received) == 3, "the next question")
+    assert node.received[2].payload == b"second"
+    watcher.close()
+
+
 def test_response_topic_and_correlation_data_arrive_byte_for_byte(broker: Broker, make_node: MakeNode) -> None:
     """Correlation data is binary: every byte value survives both ways."""
     correlation = bytes(range(0, 256, 4))

@@ -158,6 +158,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path} cannot be read ({error.strerror}); name another file with --config."]) from error
     except ValueError as error:  # TOML syntax, or not UTF-8
         raise ConfigError([f"{path} is not valid TOML: {error}."]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path} is not valid TOML: it is nested too deeply."]) from error
 
 
 def _put(tables: dict[str, Any], section: str, key: str, value: object) -> None:

@@ -196,7 +196,8 @@ def _sentence(problem: dict[str, Any]) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{key}: {text}."
-    return f"{key}: {text}, but it is {problem['input']!r}."
+    # A camera that is written where a list or a text belongs is shown whole, with its address.
+    return f"{key}: {text}, but it is {without_credentials(repr(problem['input']))}."
 
 
 def _suggestion(location: tuple[str | int, ...]) -> str:

@@ -344,6 +344,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def without_credentials(source: str) -> str:
-    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`; other sources unchanged."""
-    without_login = re.sub(r"^([a-z][a-z0-9+.-]*://)[^/]*@", r"\1***@", source, flags=re.IGNORECASE)
-    return re.sub(r"^([a-z][a-z0-9+.-]*://[^?]*)\?.+", r"\1?***", without_login, flags=re.IGNORECASE)
+    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`, also within a text; other text unchanged."""
+    without_login = re.sub(r"([a-z][a-z0-9+.-]*://)[^/\s]*@", r"\1***@", source, flags=re.IGNORECASE)
+    return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)

@@ -52,6 +52,17 @@ def test_a_hostile_payload_is_refused_in_a_sentence(name: str) -> None:
     message.encode("utf-8")
 
 
+def test_accents_in_a_row_are_judged_before_they_are_sorted() -> None:
+    """Normalising takes time with the square of their number: what is far too long is refused as it came."""
+    accents = "a" + "\u0301\u0323" * 3900
+    for payload in (
+        accents.encode(),
+        json.dumps({"question": "what", "choices": [accents]}, ensure_ascii=False).encode(),
+    ):
+        assert "has 7801 characters" in refusal(payload).message
+    assert len(question("e\u0301".encode() * 256).question) == 256  # 512 characters as they come
+
+
 def test_size_is_judged_before_anything_is_parsed() -> None:
     """Of an oversized message only the size is known; its payload was let go on arrival."""
     parsed = parse_question(Inbound(TOPICS.ask, b"", 200_000_000, False), RULES, lambda: "made-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -87,6 +88,11 @@ class SiteBroker(Broker):
         self._log = (folder / "mosquitto.log").open("ab")
         self.process = None
         self.start()
+
+    def _is_open(self) -> bool:
+        """Both listeners take connections; mosquitto opens them one after the other."""
+        with socket.socket() as probe:
+            return super()._is_open() and probe.connect_ex(("127.0.0.1", self.password_port)) == 0
 
 
 def board(site: Site, broker: SiteBroker, name: str, *topics: str) -> Watcher:

@@ -259,7 +259,16 @@ EXAMPLES: dict[str, list[bytes]] = {
         b'{"\\u202e": 1}',
         b"9" * 5000,
     ],
-    "choice": [as_json(_choice()), b"", b"\xff\xfe", b"[" * 100_000, b"null", b'{"v": ' + b"9" * 5000 + b"}"],
+    "choice": [
+        as_json(_choice()),
+        as_json({**_choice(), "bundle_hash": "\u202e"}),
+        as_json({**_choice(), "devices": {"x" * 5000: "\x1b[2J"}}),
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"null",
+        b'{"v": ' + b"9" * 5000 + b"}",
+    ],
     "words": [
         b"what is it",
         b"",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections import deque
 
@@ -29,18 +28,6 @@ def set_up_logging(level: str) -> None:
     handler = _Handler()
     handler.setFormatter(_Formatter(to_journal="JOURNAL_STREAM" in os.environ))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-
-
-def keep_libraries_quiet() -> None:
-    """Let nothing but Python write to stderr from here on; for a process that has not set up its logging yet.
-
-    Native code writes past all limits: libjpeg a line for each damaged picture, and a camera may send 30 a second.
-    """
-    sys.stderr.flush()
-    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
 
 
 class RateLimit:

@@ -17,7 +17,7 @@ from edge_app.camera.content import AFTER_S, Content, ContentJudge
 from edge_app.child import Backoff, ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
-from edge_app.logs import keep_libraries_quiet, set_up_logging
+from edge_app.logs import set_up_logging
 from edge_app.settings import CameraConfig
 
 MAX_DAMAGED = 25  # frames in a row that cannot be decoded before the source is opened anew
@@ -128,7 +128,6 @@ class CameraWorker:
 def main(argv: list[str]) -> int:
     """Serve until the parent goes; 0."""
     link = ParentLink.from_args(argv)
-    keep_libraries_quiet()
     set_up_logging(link.hello.get("log_level", "INFO"))
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)

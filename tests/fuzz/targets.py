@@ -150,13 +150,13 @@ ERRORS: dict[str, type[EdgeAppError]] = {"config": ConfigError, "manifest": Bund
 
 
 def try_bytes(name: str, data: bytes) -> float:
-    """Hand `data` to a target and check what it says; the milliseconds that it took."""
-    began_s = time.perf_counter()
+    """Hand `data` to a target and check what it says; the milliseconds of processor time that it took."""
+    began_s = time.thread_time()
     try:
         said = list(TARGETS[name](data))
     except ERRORS.get(name, ()) as error:
         said = list(error.problems) if isinstance(error, ConfigError) else [str(error)]
-    took_ms = (time.perf_counter() - began_s) * 1000
+    took_ms = (time.thread_time() - began_s) * 1000
     for text in itertools.islice(said, 100):
         check_reply(text) if isinstance(text, bytes) else check_sentence(text)
     return took_ms

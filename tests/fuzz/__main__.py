@@ -12,7 +12,7 @@ from tests.fuzz.targets import TARGETS
 
 
 def main() -> int:
-    """Search each target and print how long it took (processor time); a fault ends the search with the bytes that show it."""
+    """Search each target and print the processor time it took; a fault ends the search with the bytes that show it."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Bytes of strangers at every parser.")
     parser.add_argument("--examples", metavar="N", type=int, default=10_000, help="for each parser; default: 10000")
     parser.add_argument("--seed", metavar="N", type=int, default=secrets.randbelow(2**32), help="to repeat a search")

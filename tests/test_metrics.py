@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -129,6 +130,17 @@ def test_a_port_that_is_taken_is_told_once_and_tried_again(
     assert caplog.text.count("cannot be used (Address already in use)") == 1
     exporter.poll(time.monotonic() + 2000)
     assert scraped(port)
+
+
+def test_a_package_that_is_missing_is_told_and_stops_nothing(
+    make_exporter: MakeExporter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who sets a port without the extra learns what to install."""
+    monkeypatch.delitem(sys.modules, "edge_app.prometheus")
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    exporter = make_exporter(free_port())
+    exporter.poll(time.monotonic() + 1000)
+    assert caplog.text.count("pip install 'edge-app[metrics]'") == 1
 
 
 def test_a_thread_that_has_ended_is_replaced(make_exporter: MakeExporter) -> None:

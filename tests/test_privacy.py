@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -29,7 +29,7 @@ pytestmark = needs_mosquitto
 CAMERA_SECRETS = ("rtsp-passw0rd", "http-passw0rd", "url-t0ken")
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_service(config: Path, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """The service as a user starts it, until the block ends."""
     with log.open("wb") as output:
@@ -50,8 +50,10 @@ def running_service(config: Path, log: Path, **environ: str) -> Iterator[subproc
 
 def family(pid: int) -> list[Path]:
     """A process and all below it, as folders of /proc."""
-    threads = Path(f"/proc/{pid}/task").iterdir()  # each has its own children
-    children = [int(child) for thread in threads for child in (thread / "children").read_text("ascii").split()]
+    children: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():  # each has its own children
+        with contextlib.suppress(FileNotFoundError):  # one that has just ended has none
+            children += map(int, (thread / "children").read_text(encoding="ascii").split())
     return [Path(f"/proc/{pid}"), *(process for child in children for process in family(child))]
 
 

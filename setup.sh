@@ -66,7 +66,7 @@ test)
     install_debian_packages $test_packages
     make_venv
     # torch==2.13.0 comes with the export extra: pinned, so that pip takes a CPU build where one is at hand.
-    .venv/bin/python -m pip install --quiet -e '.[demo,export]' --group test --group lint
+    .venv/bin/python -m pip install --quiet -e '.[demo,export,metrics]' --group test --group lint
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
     .venv/bin/mypy

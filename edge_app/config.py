@@ -26,6 +26,7 @@ from edge_app.settings import (
     DisplayConfig,
     HealthConfig,
     LogConfig,
+    MetricsConfig,
     ModelConfig,
     MqttConfig,
     NodeConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "DisplayConfig",
     "HealthConfig",
     "LogConfig",
+    "MetricsConfig",
     "ModelConfig",
     "MqttConfig",
     "NodeConfig",
@@ -158,6 +160,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path} cannot be read ({error.strerror}); name another file with --config."]) from error
     except ValueError as error:  # TOML syntax, or not UTF-8
         raise ConfigError([f"{path} is not valid TOML: {error}."]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path} is not valid TOML: it is nested too deeply."]) from error
 
 
 def _put(tables: dict[str, Any], section: str, key: str, value: object) -> None:
@@ -194,7 +198,8 @@ def _sentence(problem: dict[str, Any]) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{key}: {text}."
-    return f"{key}: {text}, but it is {problem['input']!r}."
+    # A camera that is written where a list or a text belongs is shown whole, with its address.
+    return f"{key}: {text}, but it is {without_credentials(repr(problem['input']))}."
 
 
 def _suggestion(location: tuple[str | int, ...]) -> str:

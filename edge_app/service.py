@@ -20,6 +20,7 @@ from edge_app import report
 from edge_app.camera_set import CameraSet
 from edge_app.dispatcher import Dispatcher
 from edge_app.display_supervisor import DisplaySupervisor
+from edge_app.exporter import Exporter
 from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
 from edge_app.messages import MessageIds, Result
@@ -81,6 +82,7 @@ class Service:
         self._watchdog = Watchdog(self._notifier, watchdog_interval_s(os.environ))
         self._cameras = CameraSet(config.camera, config.log.level)
         self._display = DisplaySupervisor(config.display, self._cameras.frame_fds(), config.log.level)
+        self._exporter = Exporter(config.metrics, config.node.id)
         self._overlay = OverlayState(camera=config.camera[0].name)
 
         mqtt = config.mqtt
@@ -219,7 +221,10 @@ class Service:
         self._display.poll(now_s)
         if now_s >= self._next_health_s:
             self._next_health_s = now_s + self._config.health.interval_s
-            self._publisher.health(self._health())
+            health = self._health()
+            self._publisher.health(health)
+            self._exporter.update(health)
+        self._exporter.poll(now_s)
         self._watchdog.feed(now_s)  # by this thread itself, so that it need not promise anything
 
     def _publish_initial_state(self) -> None:
@@ -258,6 +263,7 @@ class Service:
     def _end_parts(self) -> None:
         """End threads and processes; what one does not need of its share of the time, the next ones have."""
         deadline_s = time.monotonic() + STOP_S
+        self._exporter.stop()
         stops = [self._model.stop, self._display.stop, self._cameras.stop]
         for number, stop in enumerate(stops):
             stop(max(0.1, (deadline_s - time.monotonic()) / (len(stops) - number)))

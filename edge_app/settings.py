@@ -8,6 +8,7 @@ this file.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from collections.abc import Sequence
@@ -302,6 +303,26 @@ class HealthConfig(Section):
     interval_s: float = Field(default=60, ge=1, le=86_400, description="Seconds between `health` messages.")
 
 
+class MetricsConfig(Section):
+    """The same for Prometheus."""
+
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="TCP port of the Prometheus endpoint; left out: there is none."
+    )
+    address: str = Field(
+        default="127.0.0.1", description="IP address it listens on; everybody who reaches it may read."
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError as error:
+            raise ValueError(f"{address!r} is no IP address; write 127.0.0.1, or 0.0.0.0 for all networks") from error
+        return address
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -315,6 +336,7 @@ class Config(Section):
     store: StoreConfig = Field(default_factory=StoreConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
 
     @field_validator("camera")
     @classmethod
@@ -344,6 +366,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def without_credentials(source: str) -> str:
-    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`; other sources unchanged."""
-    without_login = re.sub(r"^([a-z][a-z0-9+.-]*://)[^/]*@", r"\1***@", source, flags=re.IGNORECASE)
-    return re.sub(r"^([a-z][a-z0-9+.-]*://[^?]*)\?.+", r"\1?***", without_login, flags=re.IGNORECASE)
+    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`, also within a text; other text unchanged."""
+    without_login = re.sub(r"([a-z][a-z0-9+.-]*://)[^/\s]*@", r"\1***@", source, flags=re.IGNORECASE)
+    return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)

@@ -136,8 +136,9 @@ def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("hidden\n", encoding="utf-8")
     config = load(tmp_path, MINIMAL + f'[mqtt]\nuser = "node"\npassword_file = "{secret}"\n')
-    secret.chmod(0o600)
-    check_files(config)
+    for mode in (0o600, 0o400, 0o440):  # the last two are those of systemd's credentials
+        secret.chmod(mode)
+        check_files(config)
     secret.chmod(0o604)
     with pytest.raises(ConfigError, match=r"mqtt\.password_file: .* open to every user"):
         check_files(config)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -88,6 +88,8 @@ class Connection:
         self._short_connections = 0  # in a row
         self._is_stopping = False
         self._number = 0  # of the connection: a receipt of an earlier one is worth nothing
+        self._is_answered = False  # the broker has said yes or no to the newest connection
+        self._socket_error: str | None = None
         self._thread: threading.Thread | None = None
         self._client = Client(
             CallbackAPIVersion.VERSION2,
@@ -103,7 +105,7 @@ class Connection:
             self._client.username_pw_set(config.user, _password(config))
         if config.uses_tls:
             self._client.tls_set_context(_tls_context(config))
-        for name in ("socket_open", "connect", "connect_fail", "disconnect", "subscribe", "publish", "message"):
+        for name in ("socket_open", "connect", "connect_fail", "disconnect", "subscribe", "publish", "message", "log"):
             setattr(self._client, f"on_{name}", getattr(self, f"_on_{name}"))
 
     def start(self) -> None:
@@ -173,11 +175,19 @@ class Connection:
     def _on_socket_open(self, _client: Client, _data: Any, sock: socket.socket) -> None:
         # Without it a small packet waits for the other side's delayed acknowledgement: 40 ms an answer, measured.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._is_answered, self._socket_error = False, None
+
+    @_guarded
+    def _on_log(self, _client: Client, _data: Any, level: LogLevel, text: str) -> None:
+        # Only here paho tells why a socket failed: the alert, say, of a broker that wants a certificate.
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._socket_error = text
 
     @_guarded
     def _on_connect(
         self, client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
+        self._is_answered = True
         if self._is_stopping:  # disconnect() came while paho was connecting, and was lost on it
             client.disconnect()
             return
@@ -215,6 +225,14 @@ class Connection:
             self._short_connections += 1  # not every broker says that another took over
         self._connected_s = None
         self._delay_reconnect(longest=taken_over)
+        if not self._is_answered:
+            why = self._socket_error or str(reason)
+            self._post(
+                Unreachable(
+                    f"the broker ended the connection before it answered ({why}); does it want TLS, or a certificate?"
+                )
+            )
+            return
         self._post(Disconnected(str(reason), taken_over or self._short_connections >= SUSPICIOUS_CONNECTIONS))
 
     @_guarded

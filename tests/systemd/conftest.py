@@ -46,7 +46,16 @@ def install(kit: Path) -> Install:
     def run(
         image: Path, *options: str, kit: Path = kit, python: str = sys.executable
     ) -> subprocess.CompletedProcess[str]:
-        command = ["sh", kit / "systemd" / "install.sh", "--root", image, "--no-deps", "--python", python, *options]
+        command: list[str | Path] = [
+            "sh",
+            kit / "systemd" / "install.sh",
+            "--root",
+            image,
+            "--no-deps",
+            "--python",
+            python,
+            *options,
+        ]
         # Compiling the modules is most of the time that pip takes.
         environ = {**os.environ, "PIP_NO_COMPILE": "1"}
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)

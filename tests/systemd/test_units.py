@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 MOST_EXPOSURE = 1.7
 CI_THRESHOLD = 20  # of 100: an exposure of 2.0
+RATE = ["systemd-analyze", "security", "--offline=true", f"--threshold={CI_THRESHOLD}", "--no-pager"]
 
 
 def key_values(unit: Path, key: str) -> list[str]:
@@ -46,7 +47,7 @@ def test_verify_finds_an_unknown_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_exposure_is_low(unit: Path) -> None:
     """Systemd's own rating: at most 1.7 of 10, and the gate that CI holds at 2.0."""
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={CI_THRESHOLD}", "--no-pager", unit]
+    command = [*RATE, str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     rated = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
@@ -57,8 +58,7 @@ def test_gate_closes_on_a_unit_without_a_sandbox(tmp_path: Path) -> None:
     """The threshold can fail: a bare unit is rated above 9."""
     unit = tmp_path / "bare.service"
     unit.write_text("[Service]\nExecStart=/bin/true\n")
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={CI_THRESHOLD}", "--no-pager", unit]
-    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+    assert subprocess.run([*RATE, str(unit)], capture_output=True, check=False).returncode != 0
 
 
 def test_service_never_gives_up_but_on_a_wrong_configuration() -> None:

@@ -6,6 +6,7 @@ on the CPU, the camera a drawn one, the broker a real mosquitto that wants a pas
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sysconfig
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_app.checks import Check
 from tests.broker import wait_until
 from tests.systemd import container as containers
 from tests.systemd.conftest import Install
@@ -124,6 +126,26 @@ def test_sandbox_is_in_force(board: Container) -> None:
         board.run(*inside, "touch", f"{folder}/file")
 
 
+def doctor(board: Container) -> dict[str, Check]:
+    """What `edge-app doctor` finds, asked by root, by the name of the check."""
+    lines = board.run(
+        "/usr/local/bin/edge-app", "doctor", "--json", "--config", "/etc/edge-app/config.toml", check=False
+    )
+    checks = [Check(**json.loads(line)) for line in lines.splitlines()]
+    return {check.name: check for check in checks}
+
+
+def test_doctor_finds_nothing_wrong(board: Container) -> None:
+    """While the service runs: its rights, its secret, its broker, its camera, its unit; and it leaves no file behind."""
+    cache = board.run("ls", "-l", "/var/cache/edge-app")
+    found = doctor(board)
+    assert [check for check in found.values() if check.status == "fail"] == []
+    assert found["unit state"].what == f"running: {ALL_WELL}"
+    assert found["mqtt.password_file"].what.endswith("is handed over by systemd")
+    assert {"unit enabled", "unit network", "disk /var/lib/edge-app", "broker", "camera scene", "model"} <= found.keys()
+    assert board.run("ls", "-l", "/var/cache/edge-app") == cache
+
+
 def test_stopped_process_is_replaced_by_the_watchdog(board: Container) -> None:
     """W1: killed and serving again within WatchdogSec, 7 s, and the time of a start."""
     before = board.show(UNIT, "MainPID")
@@ -158,7 +180,11 @@ def test_wrong_configuration_ends_in_exit_78_and_no_loop(board: Container) -> No
     assert "mqtt.hots" in board.run("journalctl", "--unit", UNIT, "--no-pager", "--lines", "20")
     time.sleep(4)  # twice RestartSec: a loop would show
     assert (board.show(UNIT, "ActiveState"), board.show(UNIT, "NRestarts")) == ("failed", restarts)
-    (board.root / "etc/edge-app/config.toml").write_text(right, encoding="utf-8")
+    found = doctor(board)
+    assert "mqtt.hots" in found["configuration"].what
+    assert found["unit state"].status == "fail"
+    assert "because of its configuration" in found["unit state"].what
+    config.write_text(right, encoding="utf-8")
     board.run("systemctl", "start", UNIT)
     wait_for_status(board, ALL_WELL)
 
@@ -168,6 +194,9 @@ def test_service_reaches_only_the_addresses_it_may(board: Container, install: In
     configure(board.root, ADDRESS)
     board.run("systemctl", "restart", UNIT)
     wait_for_status(board, ALL_WELL.replace("connected", "away"))
+    found = doctor(board)
+    assert f"--allow {ADDRESS}" in found["unit network"].mend
+    assert found["broker"].status == "ok", "the doctor itself is under no filter"
     assert install(board.root, "--broker", ADDRESS, python=str(PYTHON)).returncode == 0
     board.run("systemctl", "daemon-reload")
     board.run("systemctl", "restart", UNIT)

@@ -136,7 +136,7 @@ def doctor(board: Container) -> dict[str, Check]:
 
 
 def test_doctor_finds_nothing_wrong(board: Container) -> None:
-    """While the service runs: its rights, its secret, its broker, its camera, its unit; and it leaves no file behind."""
+    """While the service runs: rights, secret, broker, camera and unit; and it leaves no file behind."""
     cache = board.run("ls", "-l", "/var/cache/edge-app")
     found = doctor(board)
     assert [check for check in found.values() if check.status == "fail"] == []

@@ -156,6 +156,8 @@ def _camera_problems(tables: Tables) -> list[str]:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise ConfigError([f"{path} may not be read by this user; run the command with sudo."]) from error
     except OSError as error:
         raise ConfigError([f"{path} cannot be read ({error.strerror}); name another file with --config."]) from error
     except ValueError as error:  # TOML syntax, or not UTF-8

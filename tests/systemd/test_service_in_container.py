@@ -146,6 +146,13 @@ def test_doctor_finds_nothing_wrong(board: Container) -> None:
     assert board.run("ls", "-l", "/var/cache/edge-app") == cache
 
 
+def test_other_users_are_told_to_use_sudo(board: Container) -> None:
+    """The configuration is not theirs to read; that is one sentence, not a traceback."""
+    command = "setpriv --reuid 65534 --regid 65534 --clear-groups /usr/local/bin/edge-app check-config"
+    said = board.run("sh", "-c", f"cd / && {command} 2>&1", check=False)
+    assert said == "edge-app: /etc/edge-app/config.toml may not be read by this user; run the command with sudo.\n"
+
+
 def test_stopped_process_is_replaced_by_the_watchdog(board: Container) -> None:
     """W1: killed and serving again within WatchdogSec, 7 s, and the time of a start."""
     before = board.show(UNIT, "MainPID")

@@ -180,8 +180,10 @@ install_files() {
         keep_or_copy "$here/mipi-bridge.modprobe" "$root/etc/modprobe.d/edge-app-mipi.conf"
     fi
     if [ ! -e "$etc/config.toml" ]; then
+        sample=$(dirname "$here")/config-sample.toml # in a kit; in the repository it is config.toml
+        [ -e "$sample" ] || sample=$(dirname "$here")/config.toml
         # Never open to others, not even for the moment until tmpfiles gives it to its group.
-        (umask 077 && sed 's/^# cache_dir = /cache_dir = /' "$(dirname "$here")/config.toml" >"$etc/config.toml.new")
+        (umask 077 && sed 's/^# cache_dir = /cache_dir = /' "$sample" >"$etc/config.toml.new")
         mv "$etc/config.toml.new" "$etc/config.toml"
         say "wrote $etc/config.toml; set the broker, the bundles and the camera there."
     fi

@@ -5,7 +5,7 @@
 #
 #     DIR/wheels/        the project's wheel, every library it needs, and pip
 #     DIR/systemd/       install.sh and what it installs
-#     DIR/config.toml    the sample configuration
+#     DIR/config-sample.toml   what the first installation writes to /etc/edge-app/config.toml
 #     DIR/docs/board.md
 #     DIR/SHA256SUMS     checked by install.sh: a memory stick may lose bits
 #
@@ -54,7 +54,8 @@ for minor in $(seq 5 36); do platforms="$platforms --platform manylinux_2_${mino
     pip "$folder"/wheels/edge_app-*.whl
 
 cp -R "$here" "$folder/"
-cp "$repository/config.toml" "$folder/"
+# Not under its own name: edge-app prefers a config.toml in the folder it is called in.
+cp "$repository/config.toml" "$folder/config-sample.toml"
 cp "$repository/docs/board.md" "$folder/docs/"
-(cd "$folder" && find wheels systemd config.toml docs -type f | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+(cd "$folder" && find wheels systemd config-sample.toml docs -type f | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
 say "$folder is ready for Python $board_version: $(du -sh "$folder" | cut -f1). On the board: sudo sh systemd/install.sh"

@@ -35,7 +35,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "systemd", folder / "systemd")
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "board.md", folder / "docs")
-    shutil.copy(ROOT / "config.toml", folder)
+    shutil.copy(ROOT / "config.toml", folder / "config-sample.toml")
     return folder
 
 

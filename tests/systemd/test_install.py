@@ -164,7 +164,7 @@ def test_damaged_copy_is_refused(install: Install, kit: Path, image: Path, tmp_p
     sums = subprocess.run("find . -type f | xargs sha256sum", shell=True, cwd=damaged, capture_output=True, check=True)
     (damaged / "SHA256SUMS").write_bytes(sums.stdout)
     assert install(image, kit=damaged).returncode == 0
-    with (damaged / "config.toml").open("a", encoding="utf-8") as file:
+    with (damaged / "config-sample.toml").open("a", encoding="utf-8") as file:
         file.write("#")
     done = install(image, kit=damaged)
     assert done.returncode == 1

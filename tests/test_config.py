@@ -147,6 +147,20 @@ def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
         check_files(config)
 
 
+def test_systemds_copy_of_a_secret_is_read_in_place_of_the_file(tmp_path: Path) -> None:
+    """`credentials/FILE` is `credentials_FILE` in systemd's folder; a file that systemd did not copy stays named."""
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "credentials_mqtt-password").write_text("hidden\n", encoding="utf-8")
+    environ = {"CREDENTIALS_DIRECTORY": str(given)}
+    secrets = '[mqtt]\nuser = "node"\ntls = true\npassword_file = "/etc/edge-app/credentials/mqtt-password"\n'
+    others = 'tls_client_cert = "/etc/edge-app/credentials/client.pem"\n'
+    mqtt = load(tmp_path, MINIMAL + secrets + others, environ).mqtt
+    assert mqtt.password_file == given / "credentials_mqtt-password"
+    assert mqtt.tls_client_cert == Path("/etc/edge-app/credentials/client.pem")
+    assert load(tmp_path, MINIMAL + secrets).mqtt.password_file == Path("/etc/edge-app/credentials/mqtt-password")
+
+
 def test_published_configuration_holds_no_secret(tmp_path: Path) -> None:
     """What `info` shows has no password in a URL and no path of a secret."""
     text = MINIMAL.replace("scene:", "rtsp://admin:hidden@cam/1") + '[mqtt]\nuser="u"\npassword_file="hidden"\n'

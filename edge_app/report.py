@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import edge_app
@@ -21,7 +21,9 @@ def model_state(dispatcher: Dispatcher) -> str:
     return "failed" if dispatcher.model_problem else "starting"
 
 
-def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> dict[str, Any]:
+def info(
+    config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher, rolled_back: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
     """What runs here, with what was asked for and what was got, and no secret."""
     return {
         "v": 1,
@@ -31,41 +33,4 @@ def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> 
             "state": model_state(dispatcher),
             "problem": dispatcher.model_problem,
             "requested_device": config.model.device,
-            "requested_text_device": config.model.text_device,
-            **(dispatcher.model_info or {}),
-        },
-        "cameras": cameras,
-        "config": config.public(),
-    }
-
-
-def health(
-    *,
-    started_s: float,
-    cameras: Mapping[str, Any],
-    dispatcher: Dispatcher,
-    model: ModelClient,
-    store: Mapping[str, Any],
-    dropped: Mapping[str, int],
-    mqtt_problem: str | None,
-) -> dict[str, Any]:
-    """How the service does; times in the units of their names."""
-    return {
-        "v": 1,
-        "ts": rfc3339(time.time()),
-        "uptime_s": round(time.monotonic() - started_s, 1),
-        "cameras": cameras,
-        "model": {
-            "state": model_state(dispatcher),
-            "restarts": model.restarts,
-            "rss_mib": rss_mib(model.pid) if model.pid else None,
-        },
-        "stages_ms": dispatcher.stage_times.summary(),
-        "queued_questions": dispatcher.queue_length,
-        "counts": dict(dispatcher.counts),
-        "store": store,
-        "dropped": dict(dropped),
-        "mqtt_problem": mqtt_problem,
-        "rss_mib": rss_mib(),
-        "temperature_c": temperature_c(),
-    }
+            "rolled_back": list(rolled_back),

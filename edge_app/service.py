@@ -212,7 +212,8 @@ class Service:
             self._publisher.camera_status(camera, online=online)
             self._publisher.info(self._info())
             self._tell_status()
-        if self._bundles.check(now_s):
+        for told in self._bundles.check(now_s):
+            self._publisher.event("bundle_rolled_back", told.model_dump())
             self._publisher.info(self._info())
         self._reception.resume(now_s)
         self._store.outbox.drop_old()

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +43,7 @@ class Bundle:
     path: Path
     manifest: Manifest
     hash: str
-    signed: Signed | None = None
+    signed: Signed | None = field(default=None, kw_only=True)
 
     def role_path(self, role: Role) -> Path:
         """The `.xml` of `role`; raises BundleError when the bundle has no such role."""
@@ -113,7 +113,7 @@ def open_manifest(path: Path, trusted_keys: Sequence[PublicKey] = ()) -> tuple[B
         missing = [role for role in ROLES_OF_TASK[task] if role not in manifest.roles]
         if missing:
             raise BundleError(f"{path} claims the task {task} but has no {', '.join(missing)} graph; export it again.")
-    return Bundle(path, manifest, hashlib.sha256(read[MANIFEST_NAME]).hexdigest(), signed), read
+    return Bundle(path, manifest, hashlib.sha256(read[MANIFEST_NAME]).hexdigest(), signed=signed), read
 
 
 def refuse_other_files(bundle: Bundle) -> None:

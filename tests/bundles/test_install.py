@@ -16,8 +16,9 @@ from edge_app.bundles.install import Installed, install
 from edge_app.bundles.store import CURRENT, PREVIOUS, Slot, Store
 from edge_app.errors import BundleError
 from edge_app.minisign import PublicKey, parse_public_key
-from edge_app.model.bundle import MANIFEST_NAME, SIGNATURE_NAME, open_bundle
+from edge_app.model.bundle import open_bundle
 from edge_app.model.compiled_cache import cache_folder
+from tests.bundles.attacks import ATTACKS, PATHS, Attack
 from tests.signing import NAME, Signer, needs_minisign, release
 
 pytestmark = needs_minisign
@@ -121,71 +122,34 @@ def test_without_trusted_keys_an_unsigned_bundle_is_taken(board: Board, tmp_path
         board.install(unsigned, trusted_keys=())
 
 
-def link(name: str) -> Callable[[Path], None]:
-    """Replace a file by a link to what is its content."""
-
-    def do(folder: Path) -> None:
-        elsewhere = folder.with_name(f"{folder.name}-elsewhere")
-        (folder / name).rename(elsewhere)
-        (folder / name).symlink_to(elsewhere)
-
-    return do
-
-
-def replace(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
-    def do(folder: Path) -> None:
-        (folder / name).unlink()
-        make(folder / name)
-
-    return do
-
-
-def append(name: str, content: bytes) -> Callable[[Path], None]:
-    def do(folder: Path) -> None:
-        with (folder / name).open("ab") as file:
-            file.write(content)
-
-    return do
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda folder: (folder / SIGNATURE_NAME).unlink(), "is not signed: manifest.json.minisig cannot be read"),
-        (append(MANIFEST_NAME, b"\n"), "signed something else"),
-        (append(SIGNATURE_NAME, b"more\n"), "not in minisign's format"),
-        (append(MANIFEST_NAME, b" " * (1 << 20)), "is larger than"),
-        (append("tokenizer.json", b"\n"), "has more, its manifest says"),
-        (lambda folder: os.truncate(folder / "vision.bin", 100), "vision.bin has 100 bytes, its manifest says"),
-        (lambda folder: (folder / "vision.bin").unlink(), "vision.bin cannot be read"),
-        (lambda folder: (folder / "extra.so").write_bytes(b""), "holds 'extra.so'"),
-        (lambda folder: (folder / ".hidden").write_bytes(b""), "holds '.hidden'"),
-        (lambda folder: (folder / "sub").mkdir(), "holds 'sub'"),
-        (lambda folder: (folder / "up").symlink_to(".."), "holds 'up'"),
-        (link("decoder.xml"), "decoder.xml cannot be read"),
-        (link(MANIFEST_NAME), "manifest.json cannot be read"),
-        (link(SIGNATURE_NAME), "manifest.json.minisig cannot be read"),
-        (replace("decoder.xml", os.mkfifo), "decoder.xml cannot be read"),
-        (replace(MANIFEST_NAME, os.mkfifo), "manifest.json cannot be read"),
-        (replace("vision.bin", lambda path: path.symlink_to("/dev/zero")), "vision.bin cannot be read"),
-        (replace("vision.bin", Path.mkdir), "vision.bin cannot be read"),
-    ],
-)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_what_was_put_in_the_way_is_refused(
-    board: Board, released: Callable[..., Path], spoil: Callable[[Path], object], message: str
+    board: Board, released: Callable[..., Path], attack: Attack
 ) -> None:
     """Signed, and then touched: a file too many or too few, another length, a link, a FIFO, a device. Nothing stays."""
     board.install(released(1))
     bad = released(2)
-    spoil(bad)
+    attack.spoil(bad)
     with pytest.raises(BundleError) as refusal:
         board.install(bad)
-    assert message in str(refusal.value)
+    assert attack.message in str(refusal.value)
     assert (board.in_use(), len(board.slot.versions()), len(board.tried)) == (1, 1, 1)
     assert not list(board.store.folder.glob(".*"))
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/b", "..", ".hidden", "", "x" * 101])
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_an_installed_bundle_that_was_touched_is_not_opened(
+    board: Board, releases: Releases, attack: Attack
+) -> None:
+    """The same at each start: what was installed rightly may have been touched since."""
+    board.install(releases(1))
+    attack.spoil((board.slot.folder / CURRENT).resolve())
+    with pytest.raises(BundleError) as refusal:
+        board.in_use()
+    assert attack.message in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", PATHS)
 def test_a_signed_manifest_cannot_name_a_path_either(board: Board, released: Callable[..., Path], name: str) -> None:
     """Neither a file of the bundle nor the bundle itself, whose name becomes a folder."""
     for change in (

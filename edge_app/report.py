@@ -33,4 +33,42 @@ def info(
             "state": model_state(dispatcher),
             "problem": dispatcher.model_problem,
             "requested_device": config.model.device,
+            "requested_text_device": config.model.text_device,
             "rolled_back": list(rolled_back),
+            **(dispatcher.model_info or {}),
+        },
+        "cameras": cameras,
+        "config": config.public(),
+    }
+
+
+def health(
+    *,
+    started_s: float,
+    cameras: Mapping[str, Any],
+    dispatcher: Dispatcher,
+    model: ModelClient,
+    store: Mapping[str, Any],
+    dropped: Mapping[str, int],
+    mqtt_problem: str | None,
+) -> dict[str, Any]:
+    """How the service does; times in the units of their names."""
+    return {
+        "v": 1,
+        "ts": rfc3339(time.time()),
+        "uptime_s": round(time.monotonic() - started_s, 1),
+        "cameras": cameras,
+        "model": {
+            "state": model_state(dispatcher),
+            "restarts": model.restarts,
+            "rss_mib": rss_mib(model.pid) if model.pid else None,
+        },
+        "stages_ms": dispatcher.stage_times.summary(),
+        "queued_questions": dispatcher.queue_length,
+        "counts": dict(dispatcher.counts),
+        "store": store,
+        "dropped": dict(dropped),
+        "mqtt_problem": mqtt_problem,
+        "rss_mib": rss_mib(),
+        "temperature_c": temperature_c(),
+    }

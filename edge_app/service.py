@@ -215,6 +215,7 @@ class Service:
         for told in self._bundles.check(now_s):
             self._publisher.event("bundle_rolled_back", told.model_dump())
             self._publisher.info(self._info())
+        self._session.check(now_s)
         self._reception.resume(now_s)
         self._store.outbox.drop_old()
         if self._session.connected and now_s >= self._next_gap_s:

@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("options", [(), ("-l",)], ids=["prehashed", "legacy"])
 def test_what_minisign_signs_holds(signer: Signer, path: Path, options: tuple[str, ...]) -> None:
-    """Both algorithms of minisign, `ED` (over BLAKE2b-512) and `Ed` (over the file itself), with its trusted comment."""
+    """Both algorithms of minisign, `ED` (over BLAKE2b-512) and `Ed` (over the file itself), and its comment."""
     signature = signer.sign(path, "-t", "release 7 of the door camera, größer", *options)
     assert base64.b64decode(signature.splitlines()[1])[:2] == (b"Ed" if options else b"ED")
     key = parse_public_key(signer.public)

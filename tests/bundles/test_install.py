@@ -96,7 +96,9 @@ def test_a_decayed_copy_is_replaced_by_a_whole_one(board: Board, releases: Relea
 def test_lower_versions_are_refused_unless_asked_for(board: Board, releases: Releases) -> None:
     """An old release, however well signed, does not come back by itself; --allow-downgrade takes it."""
     board.install(releases(2))
-    with pytest.raises(BundleError, match=r"is version 1 of edge-app-demo, and version 2 is in use; .*--allow-downgrade"):
+    with pytest.raises(
+        BundleError, match=r"is version 1 of edge-app-demo, and version 2 is in use; .*--allow-downgrade"
+    ):
         board.install(releases(1))
     assert board.in_use() == 2
     board.install(releases(1), allow_downgrade=True)
@@ -123,9 +125,7 @@ def test_without_trusted_keys_an_unsigned_bundle_is_taken(board: Board, tmp_path
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_what_was_put_in_the_way_is_refused(
-    board: Board, released: Callable[..., Path], attack: Attack
-) -> None:
+def test_what_was_put_in_the_way_is_refused(board: Board, released: Callable[..., Path], attack: Attack) -> None:
     """Signed, and then touched: a file too many or too few, another length, a link, a FIFO, a device. Nothing stays."""
     board.install(released(1))
     bad = released(2)
@@ -138,9 +138,7 @@ def test_what_was_put_in_the_way_is_refused(
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_an_installed_bundle_that_was_touched_is_not_opened(
-    board: Board, releases: Releases, attack: Attack
-) -> None:
+def test_an_installed_bundle_that_was_touched_is_not_opened(board: Board, releases: Releases, attack: Attack) -> None:
     """The same at each start: what was installed rightly may have been touched since."""
     board.install(releases(1))
     attack.spoil((board.slot.folder / CURRENT).resolve())

@@ -175,7 +175,7 @@ def test_what_a_person_takes_back_is_not_on_probation(service: Service) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_told_once(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """A disk that went read-only: the version that fails stays, and the service goes on. A folder is in the way here."""
+    """A disk that went read-only: the version that fails stays, and the service goes on. Here a folder bars it."""
     service.slot.switch(NEW)
     (service.slot.folder / ".probation.json").mkdir()
     for _ in range(DEATHS):

@@ -84,9 +84,7 @@ def test_a_flipped_bit_is_found_before_openvino_sees_the_file(
         lambda path: path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_bytes())))),
     ],
 )
-def test_without_a_right_list_nothing_is_loaded(
-    cache: Path, bundle: Bundle, spoil: Callable[[Path], object]
-) -> None:
+def test_without_a_right_list_nothing_is_loaded(cache: Path, bundle: Bundle, spoil: Callable[[Path], object]) -> None:
     """A process that was killed between OpenVINO's write and ours leaves blobs that nobody vouches for."""
     spoil(cache_folder(cache, bundle.hash) / HASHES_NAME)
     assert remove_changed(cache_folder(cache, bundle.hash)) == {}

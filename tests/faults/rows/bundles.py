@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,11 @@ from tests.faults.listener import Listener
 from tests.faults.node import TOPICS, Node
 from tests.processes import ROOT, running
 from tests.signing import MINISIGN, NAME, Signer, release, wrong_golden
+from tests.toml import toml
 
 ROLLBACK_LIMIT_S = 300
 READY_LIMIT_S = 60
+STEPS = ("checking", "copying", "trying", "switching")  # as `edge-app bundle install` tells them
 SEED = 5
 
 
@@ -131,13 +134,12 @@ def interrupted_installs(harness: Harness, times: int) -> Outcome:
     board = Board(harness)
     board.install(board.release())
     board.install(board.release())
-    changes = int(_interrupted(board, board.release(), 0).stdout)
-    kills, wrong, switched = [], [], 0
-    for turn in range(times):
-        number = 1 + turn * changes // times
-        kills.append(lambda source, number=number: _interrupted(board, source, number).returncode == -signal.SIGKILL)
-    for step in ("checking", "copying", "trying", "switching"):
-        kills.append(lambda source, step=step: _command_killed_at(board, harness.folder / "board.toml", source, step))
+    changes = int(_interrupted(board, 0, board.release()).stdout)
+    wrong, switched = [], 0
+    kills: list[Callable[[Path], bool]] = [
+        *(partial(_is_killed_before, board, 1 + turn * changes // times) for turn in range(times)),
+        *(partial(_command_is_killed_at, board, harness.folder / "board.toml", step) for step in STEPS),
+    ]
     for number, kill in enumerate(kills):
         old, source = board.in_use(), board.release()
         new = json.loads((source / MANIFEST_NAME).read_bytes())["version"]
@@ -169,17 +171,21 @@ def interrupted_installs(harness: Harness, times: int) -> Outcome:
     )
 
 
-def _interrupted(board: Board, source: Path, number: int) -> subprocess.CompletedProcess[str]:
+def _is_killed_before(board: Board, number: int, source: Path) -> bool:
+    """Install, and kill it before its change `number`; whether that came."""
+    return _interrupted(board, number, source).returncode == -signal.SIGKILL
+
+
+def _interrupted(board: Board, number: int, source: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.faults.interrupted_install"]
     arguments = [str(source), str(board.state), board.signer.public, str(number)]
     return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
-def _command_killed_at(board: Board, config: Path, source: Path, step: str) -> bool:
+def _command_is_killed_at(board: Board, config: Path, step: str, source: Path) -> bool:
     """Run `edge-app bundle install` and kill it when it says that it begins a step; whether it was running then."""
-    tables = {"model": board.model_settings(), "camera": [{"name": "door", "source": "scene:"}]}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in tables["model"].items()]  # type: ignore[attr-defined]
-    config.write_text("\n".join(["[model]", *lines, "[[camera]]", 'name = "door"', 'source = "scene:"']), "utf-8")
+    camera = {"name": "door", "source": "scene:"}
+    config.write_text(toml([("[model]", board.model_settings()), ("[[camera]]", camera)]), "utf-8")
     with running("-m", "edge_app", "bundle", "install", source, "--config", config) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -242,16 +248,20 @@ def _forgeries(harness: Harness, board: Board, old: Path) -> Iterator[tuple[str,
     shutil.copyfile(old / SIGNATURE_NAME, borrowed / SIGNATURE_NAME)
     yield "signature of another release", borrowed
     for name in PATHS:
-        yield f"file name {name[:20]!r}", board.release(lambda document, name=name: _rename(document, name))
-        yield f"bundle name {name[:20]!r}", board.release(lambda document, name=name: document.update(name=name))
+        yield f"file name {name[:20]!r}", board.release(partial(_name_file, name))
+        yield f"bundle name {name[:20]!r}", board.release(partial(_name_bundle, name))
     for attack in ATTACKS:
         source = board.release()
         attack.spoil(source)
         yield attack.name, source
 
 
-def _rename(document: dict[str, Any], name: str) -> None:
+def _name_file(name: str, document: dict[str, Any]) -> None:
     document["tokenizer"]["name"] = name
+
+
+def _name_bundle(name: str, document: dict[str, Any]) -> None:
+    document["name"] = name
 
 
 @fault("U4", "new bundle fails its golden sample, or kills the worker 3 times", short=2, long=10)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_app.bundles.store import Slot, Store, give_to_owner_of, hash_part, sync, version_name
@@ -80,7 +80,7 @@ def install(
                 _copy(bundle, read, incoming)
                 version = _move_in(bundle, slot, incoming)
             if version == slot.current:
-                return Installed(open_bundle(slot.path(version), verify=False), None, ())
+                return Installed(replace(bundle, path=slot.path(version)), None, ())
             tell("trying")
             try:
                 try_out(slot.path(version))
@@ -90,7 +90,7 @@ def install(
             tell("switching")
             replaced = slot.current
             slot.switch(version)
-            return Installed(open_bundle(slot.path(version), verify=False), replaced, _prune(slot, cache_dir))
+            return Installed(replace(bundle, path=slot.path(version)), replaced, _prune(slot, cache_dir))
     except OSError as error:
         raise BundleError(
             f"The bundle {source} cannot be installed in {store.folder} ({error.strerror or error}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge_app.checks.inference import MODEL_MODULE, first_event
 from edge_app.child import Child
-from edge_app.errors import BundleError
+from edge_app.errors import BundleError, ChildDiedError
 from edge_app.settings import ModelConfig
 
 
@@ -25,7 +25,10 @@ def try_out(folder: Path, model: ModelConfig, *, module: str = MODEL_MODULE) -> 
     """
     hello = {**model.hello(), "bundles": [str(folder)], "frames": {}, "log_level": "ERROR"}
     child = Child("trial", module, hello=hello, run_as=rights_of_owner(folder))
-    child.start()
+    try:
+        child.start()
+    except ChildDiedError as error:
+        raise BundleError(f"{folder.name} cannot be tried, so it is not taken into use: {error}") from error
     try:
         event = first_event(child, {"ready", "failed"}, model.start_timeout_s)
         end = child.exit_reason

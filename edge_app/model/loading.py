@@ -70,7 +70,7 @@ class LoadedModels:
                     "name": model.manifest.name,
                     "hash": model.bundle.hash,
                     "version": model.manifest.version,
-                    "signed_by": model.bundle.signed.key if model.bundle.signed else None,
+                    "signed_by": model.bundle.signed.key if model.bundle.signed else "unsigned",
                     "folder": str(model.bundle.path),
                     "family": model.manifest.family,
                     "precision": in_words(model.manifest),

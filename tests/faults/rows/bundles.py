@@ -111,7 +111,8 @@ def flipped_bits(harness: Harness, times: int) -> Outcome:
         detected_s=slowest_s,
         recovered_s=None,
         passed=not missed,
-        figure=f"{flips} bits of {len(files)} files and {len(blobs)} compiled graphs, {len(missed)} not found {missed}",
+        figure=f"{flips} bits of {len(files)} files and {len(blobs)} compiled graphs, {len(missed)} not found "
+        f"{missed or ''}",
     )
 
 
@@ -141,6 +142,7 @@ def interrupted_installs(harness: Harness, times: int) -> Outcome:
         *(partial(_command_is_killed_at, board, harness.folder / "board.toml", step) for step in STEPS),
     ]
     for number, kill in enumerate(kills):
+        board.install(board.release())  # whatever the kill before has left
         old, source = board.in_use(), board.release()
         new = json.loads((source / MANIFEST_NAME).read_bytes())["version"]
         if not kill(source):
@@ -167,7 +169,7 @@ def interrupted_installs(harness: Harness, times: int) -> Outcome:
         recovered_s=None,
         passed=not wrong,
         figure=f"{changes} changes an install; {len(kills)} kills: {len(kills) - switched} times the old bundle, "
-        f"{switched} times the new one, {len(wrong)} wrong {wrong}",
+        f"{switched} times the new one, {len(wrong)} wrong {wrong or ''}",
     )
 
 

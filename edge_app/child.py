@@ -76,7 +76,9 @@ class Child:
         hello: Mapping[str, Any],
         pass_fds: Sequence[int] = (),
         backoff: Backoff | None = None,
+        run_as: Mapping[str, Any] | None = None,
     ) -> None:
+        """`run_as`: `user`, `group` and `extra_groups` of subprocess.Popen, for a child with fewer rights than ours."""
         self.name = name
         self.backoff = backoff or Backoff(0.5, 30.0)
         self.restarts = 0
@@ -84,6 +86,7 @@ class Child:
         self._module = module
         self._hello = dict(hello)
         self._pass_fds = tuple(pass_fds)
+        self._run_as = dict(run_as or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
         self._events: deque[Message] = deque(maxlen=MAX_EVENTS)
@@ -112,6 +115,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=2,
                     process_group=0,  # Ctrl-C in a terminal reaches only the parent, which stops its children
+                    **self._run_as,
                 )
             except OSError as error:
                 ours.close()

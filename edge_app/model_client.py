@@ -36,10 +36,11 @@ class ModelReady:
 
 @dataclass(frozen=True)
 class ModelDown:
-    """The process has ended; it will be started again."""
+    """The process has ended; it will be started again. `asked`: because of `renew`, and for no fault of its own."""
 
     reason: str
     was_ready: bool
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class ModelClient:
         self._post, self._promise = post, promise
         self._requests: queue.SimpleQueue[tuple[int, dict[str, Any]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._renewal = threading.Event()
         # The kernel ties the child's life to this thread (PR_SET_PDEATHSIG), so it must live as long as the child.
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -97,6 +99,10 @@ class ModelClient:
     def submit(self, number: int, request: dict[str, Any]) -> None:
         """Send a request; a ModelReply or a ModelLost with the same number follows."""
         self._requests.put((number, request))
+
+    def renew(self) -> None:
+        """Start a new process, which loads the bundles anew, as soon as the request in flight is done."""
+        self._renewal.set()
 
     def stop(self, timeout_s: float) -> None:
         """End process and thread within `timeout_s`, in the middle of an inference, too."""
@@ -127,6 +133,8 @@ class ModelClient:
         reason = ""  # its own, which may arrive a moment before it ends
         while not self._stopping.wait(START_POLL_S):
             self._promise("model", time.monotonic() + GRACE_S)
+            if self._renewed():
+                return False
             if self._child.restart_if_due():
                 self.pid = self._child.pid
                 deadline_s = time.monotonic() + self._start_timeout_s
@@ -155,6 +163,8 @@ class ModelClient:
         """Pass requests on until the process ends."""
         while not self._stopping.is_set():
             self._promise("model", time.monotonic() + GRACE_S)
+            if self._renewed():
+                return
             try:
                 request = self._requests.get(timeout=IDLE_POLL_S)
             except queue.Empty:
@@ -180,6 +190,18 @@ class ModelClient:
         else:
             self._child.backoff.reset()
         self._post(ModelReply(number, reply))
+        return True
+
+    def _renewed(self) -> bool:
+        """End the process if `renew` asked for it; tell whether it did."""
+        if not self._renewal.is_set():
+            return False
+        self._renewal.clear()
+        log.info("model renewed pid=%s", self.pid)
+        self._child.backoff.reset()
+        self._child.kill()
+        self.pid = None
+        self._post(ModelDown("The model is started anew for other bundles.", was_ready=True, asked=True))
         return True
 
     def _last_words(self, otherwise: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import edge_app
@@ -21,7 +21,9 @@ def model_state(dispatcher: Dispatcher) -> str:
     return "failed" if dispatcher.model_problem else "starting"
 
 
-def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> dict[str, Any]:
+def info(
+    config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher, rolled_back: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
     """What runs here, with what was asked for and what was got, and no secret."""
     return {
         "v": 1,
@@ -32,6 +34,7 @@ def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> 
             "problem": dispatcher.model_problem,
             "requested_device": config.model.device,
             "requested_text_device": config.model.text_device,
+            "rolled_back": list(rolled_back),
             **(dispatcher.model_info or {}),
         },
         "cameras": cameras,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_app import report
+from edge_app.bundles.probation import READY_WITHIN_S, Probation
 from edge_app.camera_set import CameraSet
 from edge_app.dispatcher import Dispatcher
 from edge_app.display_supervisor import DisplaySupervisor
@@ -104,6 +105,8 @@ class Service:
             post=self._inbox.post,
             promise=self._watchdog.promise,
         )
+        ready_within_s = max(READY_WITHIN_S, model.start_timeout_s)
+        self._bundles = Probation(model.bundles, self._model.renew, ready_within_s=ready_within_s)
         scheduler = Scheduler(self._cameras.names(), config.caption.interval_s, config.ask.queue_length)
         scheduler.paused = not config.caption.enabled
         self._dispatcher = Dispatcher(
@@ -196,6 +199,7 @@ class Service:
             self._session.acknowledge(message.receipt)
 
     def _handle_model(self, event: ModelEvent) -> None:
+        self._bundles.handle(event, time.monotonic())
         self._dispatcher.handle(event)
         if isinstance(event, ModelReady | ModelDown):
             if isinstance(event, ModelReady):
@@ -210,6 +214,9 @@ class Service:
             self._publisher.camera_status(camera, online=online)
             self._publisher.info(self._info())
             self._tell_status()
+        for told in self._bundles.check(now_s):
+            self._publisher.event("bundle_rolled_back", told.model_dump())
+            self._publisher.info(self._info())
         self._session.check(now_s)
         self._reception.resume(now_s)
         self._store.outbox.drop_old()
@@ -293,7 +300,7 @@ class Service:
         return self._overlay
 
     def _info(self) -> dict[str, Any]:
-        return report.info(self._config, self._cameras.describe(), self._dispatcher)
+        return report.info(self._config, self._cameras.describe(), self._dispatcher, self._bundles.rolled_back)
 
     def _health(self) -> dict[str, Any]:
         return report.health(

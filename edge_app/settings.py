@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from edge_app.minisign import parse_public_key
 from edge_app.state import state_folder
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
@@ -171,6 +172,12 @@ class ModelConfig(Section):
         description="Folder of what `edge-app bench --tune` found; left out: systemd's state folder "
         "(`$STATE_DIRECTORY`), else `/var/lib/edge-app`.",
     )
+    trusted_keys: tuple[str, ...] = Field(
+        default=(),
+        max_length=2,
+        description="Public keys of minisign (`RW...`), of which one must have signed each bundle; none: unsigned "
+        "bundles are taken.",
+    )
     start_timeout_s: float = Field(
         default=180, ge=1, le=1800, description="Seconds to load and compile; over it the process is replaced."
     )
@@ -187,7 +194,15 @@ class ModelConfig(Section):
             "threads": self.threads,
             "cache_dir": str(self.cache_dir) if self.cache_dir else None,
             "state_dir": str(state_folder(self.state_dir)),
+            "trusted_keys": list(self.trusted_keys),
         }
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _keys_of_minisign(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            parse_public_key(key)
+        return keys
 
 
 class CaptionConfig(Section):

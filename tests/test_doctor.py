@@ -103,7 +103,7 @@ def test_demo_bundle_passes_its_golden_sample() -> None:
 
     check = check_model(ModelConfig(bundles=(bundle_path(),), device="CPU"))
     assert (check.status, check.mend) == ("ok", "")
-    assert "golden sample right on CPU" in check.what
+    assert check.what == "edge-app-demo (unsigned): golden sample right on CPU"
 
 
 def test_root_leaves_no_compiled_model_that_the_service_could_not_read(tmp_path: Path) -> None:

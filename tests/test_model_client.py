@@ -146,3 +146,26 @@ def test_the_thread_promises_to_report_after_the_deadline_at_the_latest(make: Ma
     harness.expect(ModelReply)
     assert {thread for thread, _ in harness.promises} == {"model"}
     assert max(by_s for _, by_s in harness.promises) < time.monotonic() + 0.5 + 11
+
+
+def test_a_renewed_process_finishes_its_request_and_takes_the_next_ones(make: Make) -> None:
+    """Another bundle is to be loaded: what is in flight is answered, what waits is answered by the new process."""
+    harness = make()
+    harness.expect(ModelReady)
+    harness.client.submit(1, {"op": "ask", "camera": "door", "questions": ["slow 0.3"]})
+    harness.client.renew()
+    harness.client.submit(2, {"op": "ask", "camera": "door", "questions": ["refuse"]})
+    assert harness.expect(ModelReply).number == 1
+    assert harness.expect(ModelDown).asked
+    harness.expect(ModelReady)
+    assert harness.expect(ModelReply).number == 2
+    assert len(lines(harness.folder / "starts")) == 2
+
+
+def test_a_process_that_is_starting_is_renewed_as_well(make: Make) -> None:
+    """The version that hangs at its start has been taken back: nobody waits for its deadline."""
+    harness = make(start="hang-start")
+    wait_until(lambda: len(lines(harness.folder / "starts")) == 1, "the first start")
+    harness.client.renew()
+    assert harness.expect(ModelDown).asked
+    wait_until(lambda: len(lines(harness.folder / "starts")) == 2, "the second start")

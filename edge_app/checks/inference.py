@@ -78,7 +78,7 @@ def check_model(config: ModelConfig, *, keeps_cache: bool = True) -> Check:
     if event["event"] == "failed":
         return Check("model", "fail", event["reason"], "Export or install the bundle again; see docs/bundle.md.")
     info = event["info"]
-    names = ", ".join(bundle["name"] for bundle in info["bundles"])
+    names = ", ".join(f"{bundle['name']} ({bundle['signed_by']})" for bundle in info["bundles"])
     found = f"{names}: golden sample right on {info['device']}"
     if info["fallbacks"]:
         return Check("model", "warn", f"{found}. {' '.join(info['fallbacks'])}", "See the gpu check.")

@@ -20,6 +20,7 @@ LEAST_VERSIONS: dict[str, tuple[int, ...]] = {
     "paho-mqtt": (2, 2),
     "pydantic": (2, 10),
     "Pillow": (11,),
+    "cryptography": (43,),
 }
 LEAST_PYTHON = (3, 11)
 

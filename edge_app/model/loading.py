@@ -17,8 +17,10 @@ from typing import Any
 import openvino as ov
 
 from edge_app.errors import BundleError, DeviceError
+from edge_app.minisign import PublicKey
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import read_choice
+from edge_app.model.compiled_cache import cache_folder
 from edge_app.model.device import Compiler, core, is_present
 from edge_app.model.golden import encode_golden, verify, warm_up
 from edge_app.model.manifest import Task
@@ -67,6 +69,9 @@ class LoadedModels:
                 {
                     "name": model.manifest.name,
                     "hash": model.bundle.hash,
+                    "version": model.manifest.version,
+                    "signed_by": model.bundle.signed.key if model.bundle.signed else "unsigned",
+                    "folder": str(model.bundle.path),
                     "family": model.manifest.family,
                     "precision": in_words(model.manifest),
                     "tasks": list(model.manifest.tasks),
@@ -91,6 +96,7 @@ def load_models(
     threads: int = 0,
     cache_dir: Path | None = None,
     state_dir: Path | None = None,
+    trusted_keys: Sequence[PublicKey] = (),
 ) -> LoadedModels:
     """Open, verify, compile and self-check the bundles, each on the first devices that can.
 
@@ -102,12 +108,13 @@ def load_models(
         threads: CPU threads; 0 lets OpenVINO decide.
         cache_dir: folder for compiled graphs, or None.
         state_dir: folder of what `edge-app bench --tune` measured, or None.
+        trusted_keys: one of them must have signed each bundle; none: any bundle will do.
 
     Raises:
-        BundleError: a bundle is missing, changed or does not fit.
+        BundleError: a bundle is missing, changed, not signed as asked or does not fit.
         DeviceError: no device computes the golden sample, the CPU included.
     """
-    bundles = [open_bundle(Path(folder)) for folder in folders]
+    bundles = [open_bundle(Path(folder), trusted_keys=trusted_keys) for folder in folders]
     available = core().available_devices
     fallbacks = [
         f"{name} was asked for, but OpenVINO finds only {', '.join(available)} on this machine."
@@ -166,6 +173,6 @@ def _load(
         difference,
         time.monotonic() - started,
     )
-    compiled = cache_dir.glob("*.blob") if cache_dir else ()
+    compiled = cache_folder(cache_dir, bundle.hash).glob("*.blob") if cache_dir else ()
     give_back([*bundle.path.glob("*.bin"), *compiled])
     return model

@@ -16,6 +16,7 @@ from edge_app.child import ParentLink
 from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
 from edge_app.frames import FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
+from edge_app.minisign import parse_public_key
 from edge_app.model.encoder import Encoding
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
@@ -147,6 +148,7 @@ def main(argv: list[str]) -> int:
             threads=hello["threads"],
             cache_dir=Path(cache_dir) if cache_dir else None,
             state_dir=Path(state_dir) if state_dir else None,
+            trusted_keys=[parse_public_key(key) for key in hello.get("trusted_keys", ())],
         )
     except EdgeAppError as error:
         link.send({"event": "failed", "reason": str(error)})

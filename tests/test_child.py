@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from edge_app.child import MAX_MESSAGE_BYTES, Backoff, Child
+from edge_app.backoff import Backoff
+from edge_app.child import MAX_MESSAGE_BYTES, Child
 from edge_app.errors import ChildDiedError, ChildTimeoutError
 from tests.broker import wait_until
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Content = Literal["ok", "frozen", "black"]
 
-AFTER_S = 60.0  # a picture that is frozen or black for so long is told
+AFTER_S = 45.0  # a picture that is frozen or black for so long is told: within a minute, with time to spare
 BLACK_BELOW = 24  # of 255; the noise of a covered sensor stays below, a lamp in the night does not
 SAMPLE_STEP_PX = 16  # every 16th row is looked at: 0.17 MB of a 720p frame
 

@@ -24,7 +24,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_app.child import Backoff
+from edge_app.backoff import Backoff
 from edge_app.errors import ConfigError
 from edge_app.mqtt.events import (
     Acknowledged,

@@ -3,11 +3,11 @@
 It speaks the worker's protocol over the real link. What a request does is named by its questions (or, for captions,
 by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse"; anything else
 is answered. Of several questions each does what it is named for, to all of them.
-The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "gpu" lets it have one, which
-it uses unless it is told to leave it out; "gpu-crash-start", "gpu-hang-start" and "gpu-refused" one that fails at the
-start, "gpu-crash" one that fails on every request. The first bundle is the folder where it notes its starts ("starts", a
-process id a line), the devices it took ("devices"), the questions that it has begun ("begun", those that came together
-in one line), and for captions the camera that was forecast to be next ("next").
+The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "gpu" lets it have one,
+which it uses unless it is told to leave it out; "gpu-crash-start", "gpu-hang-start" and "gpu-refused" one that fails at
+the start, "gpu-crash" one that fails on every request. The first bundle is the folder where it notes its starts
+("starts", a process id a line), the devices it took ("devices"), the questions that it has begun ("begun", those that
+came together in one line), and for captions the camera that was forecast to be next ("next").
 """
 
 from __future__ import annotations

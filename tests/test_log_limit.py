@@ -6,7 +6,6 @@ import logging
 
 import pytest
 
-from edge_app import log_limit
 from edge_app.log_limit import LogLimit
 
 
@@ -15,7 +14,7 @@ def test_six_lines_a_minute_pass_and_the_rest_is_counted(
 ) -> None:
     """Ten lines, one a second: six. When the first of them is a minute old, the next passes, with the count."""
     now_s = 1000.0
-    monkeypatch.setattr(log_limit.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
     limit = LogLimit(logging.getLogger("flapping"))
     for number in range(10):
         now_s = 1000.0 + number

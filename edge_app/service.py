@@ -89,7 +89,9 @@ class Service:
         mqtt = config.mqtt
         topics = Topics(mqtt.base, config.node.id)
         client_id = mqtt.client_id or f"edge-app-{config.node.id}"
-        connection = Connection(mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer)
+        connection = Connection(
+            mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer, promise=self._watchdog.promise
+        )
         self._store = Store(state_folder(config.store.dir or config.model.state_dir), config.store)
         self._session = Session(connection, topics, self._store.outbox)
         ids = MessageIds()

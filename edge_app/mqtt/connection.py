@@ -47,8 +47,8 @@ RECEIVE_WINDOW = 64  # unacknowledged messages that an MQTT 5 broker sends us; t
 STEADY_S = 30  # a connection that lasted this long was a success, and the back-off begins anew
 SUSPICIOUS_CONNECTIONS = 3  # this many shorter ones in a row, and two clients seem to fight for one id
 CONNECT_TIMEOUT_S = 5
-# Between two turns of paho's loop: the longest wait for an attempt, and a name look-up that asks all its servers. Without
-# progress for so long the thread is stuck, and no broker that comes back would mend that.
+# Between two turns of paho's loop: the longest wait for an attempt, and a name look-up that asks all its servers.
+# Without progress for so long the thread is stuck, and no broker that comes back would mend that.
 PROGRESS_S = 300.0
 
 log = logging.getLogger(__name__)

@@ -1,10 +1,10 @@
-"""What a row does to a process of the node from inside: Python imports this module first, where PYTHONPATH names its folder.
+"""What a row does to a process of the node from inside. Python imports this first, where PYTHONPATH has its folder.
 
-`FAULT_HOOKS` names a folder. In the service, a file `block` in it holds the name of the thread that is to stand still from
-its next look at the clock on; all of them look at it all the time. In the model's process, whose machine then has a
-device "GPU" (the CPU by another name), a file `inference` or `compile` says what happens at the next one on that device or,
-with "any " before it, on any: "hang", "crash" (SIGSEGV), "kill" (SIGKILL), "memory" (no more of it), "nan" (logits that are
-not numbers). It happens once: the file is taken away.
+`FAULT_HOOKS` names a folder. In the service, a file `block` in it holds the name of the thread that is to stand still
+from its next look at the clock on; all of them look at it all the time. In the model's process, whose machine then has
+a device "GPU" (the CPU by another name), a file `inference` or `compile` says what happens at the next one on that
+device or, with "any " before it, on any: "hang", "crash" (SIGSEGV), "kill" (SIGKILL), "memory" (no more of it), "nan"
+(logits that are not numbers). It happens once: the file is taken away.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def hook_model() -> None:
             graph.array("logits")[...] = np.nan
 
     with_gpu = CoreWithGpu()
-    device.core = lambda: with_gpu  # type: ignore[assignment, return-value]
-    device.Graph.infer = hooked  # type: ignore[method-assign]
+    device.core = lambda: with_gpu  # type: ignore[assignment]
+    device.Graph.infer = hooked  # type: ignore[method-assign, assignment]
 
 
 def misbehave(moment: str, device: str) -> bool:

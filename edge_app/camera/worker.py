@@ -53,7 +53,8 @@ class CameraWorker:
         self._link = link
         self._config = config
         self._frames = frames
-        self._backoff = Backoff(0.5, 3.0)  # a camera that returns is to be seen within 5 s, opening included
+        # A camera that returns is to be seen within 5 s: a read that fails after 2 s, the longest wait, an opening.
+        self._backoff = Backoff(0.5, 2.0)
         self._last_reason = ""
         self._judge = ContentJudge(content_after_s)
         self._content: Content = "ok"
@@ -78,6 +79,7 @@ class CameraWorker:
 
     def _read(self, source: FrameSource) -> None:
         """Frames from `source` to the buffer until it fails (CameraError) or the parent goes."""
+        self._judge.begin_anew()
         due_s = time.monotonic()
         damaged = 0
         opened_s: float | None = None  # when its first frame came: a source that opens but gives nothing is not back

@@ -25,7 +25,7 @@ WORKER = "edge_app.model.worker"
 
 @fault("I1", "the model hangs, crashes, runs out of memory, gives NaN", short=6, long=60)
 def failing_model(harness: Harness, times: int) -> Outcome:
-    """A question in flight at each is answered by the next process; after three on the GPU the CPU serves, and says so."""
+    """A question in flight at each is answered by the next process; after three on the GPU the CPU serves."""
     lost, slowest_s, told, killed = 0, 0.0, 0, 0
     kinds = [*ON_THE_GPU, *ON_THE_CPU]
     rounds = [kinds[: times - first] for first in range(0, times, len(kinds))]

@@ -1,8 +1,9 @@
 """A stand-in for the model's process, for the misbehaviour that the real one will not show on demand.
 
 It speaks the worker's protocol over the real link. What a request does is named by its questions (or, for captions,
-by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse"; anything else
-is answered. Of several questions each does what it is named for, to all of them.
+by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse", "babble" (a
+text of 10,000 characters, emoji and control codes among them); anything else is answered. Of several questions each does
+what it is named for, to all of them.
 The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "gpu" lets it have one,
 which it uses unless it is told to leave it out; "gpu-crash-start", "gpu-hang-start" and "gpu-refused" one that fails at
 the start, "gpu-crash" one that fails on every request. The first bundle is the folder where it notes its starts
@@ -98,6 +99,8 @@ def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path)
         result["text"] = request["choices"][-1]
     if request.get("region"):
         result["text"] = f"region {request['region']}"
+    if "babble" in asked:
+        result["text"] = ("\x1b[2J\u202e\0\n" + "\U0001f600" * 100 + "words " * 300).ljust(10_000, "W")
     broken = {key: value for key, value in result.items() if key != "frame_id"}
     return {"ok": True, "results": [broken if behaviour == "malformed" else result for behaviour in asked]}
 

@@ -2,8 +2,8 @@
 
 It speaks the worker's protocol over the real link. What a request does is named by its questions (or, for captions,
 by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse", "babble" (a
-text of 10,000 characters, emoji and control codes among them); anything else is answered. Of several questions each does
-what it is named for, to all of them.
+text of 10,000 characters, emoji and control codes among them); anything else is answered. Of several questions each
+does what it is named for, to all of them.
 The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "gpu" lets it have one,
 which it uses unless it is told to leave it out; "gpu-crash-start", "gpu-hang-start" and "gpu-refused" one that fails at
 the start, "gpu-crash" one that fails on every request. The first bundle is the folder where it notes its starts

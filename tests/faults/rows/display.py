@@ -62,7 +62,7 @@ def failing_overlay(harness: Harness, times: int) -> Outcome:
         recovered_s=back,
         passed=passed,
         figure=f"{len(captions)} captions, never {gap_s:.1f} s without one (allowed {GAP_S:g}); the display "
-        f"{'survived' if survived else 'DIED of'} {len(codes)} hostile texts; a new one within {back:.0f} s (its back-off)",
+        f"{'survived' if survived else 'DIED of'} {len(codes)} hostile texts; a new one within {back:.0f} s",
     )
 
 

@@ -63,6 +63,8 @@ class DeviceTrials:
 
     def refused(self, device: str, reason: str, now_s: float) -> None:
         """The process itself found that `device` cannot run the model: not tried again before its wait is over."""
+        if device == LAST_RESORT:
+            return
         record = self._records.setdefault(device, _Record())
         if record.until_s is None:
             self._leave_out(record, reason, now_s)

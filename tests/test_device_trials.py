@@ -44,6 +44,7 @@ def test_cpu_is_never_left_out() -> None:
     trials = DeviceTrials()
     for number in range(10):
         assert trials.blame(["CPU"], CRASH, float(number)) == []
+    trials.refused("CPU", "CPU+GPU cannot run the model.", 10.0)
     assert trials.left_out() == {}
 
 

@@ -107,6 +107,7 @@ class CameraSupervisor:
         elif self._hangs(now_s):
             self._failure = f"its process did not move for {self._config.stall_s:g} s and was replaced"
             self._warn("camera hangs camera=%s stall_s=%g action=kill", self._config.name, self._config.stall_s)
+            self._child.backoff.reset()  # it took seconds to be seen, and that was wait enough
             self._kill()
         elif not self.online and now_s >= self._replace_at_s:
             self._warn("camera process is of no use camera=%s reason=%r action=kill", self._config.name, self._failure)

@@ -48,6 +48,19 @@ def test_a_stopped_process_is_replaced(watch: Watch, caplog: pytest.LogCaptureFi
     ]
 
 
+def test_a_camera_that_hangs_again_and_again_is_replaced_as_soon_as_the_first_time(watch: Watch) -> None:
+    """It takes `stall_s` to see it, which is rest enough: no back-off grows."""
+    camera = watch("scene:", stall_s=1)
+    for _ in range(4):
+        camera.until_frames(1)
+        pid = camera.pid
+        os.kill(pid, signal.SIGSTOP)
+        camera.until(lambda: not Path(f"/proc/{pid}").exists(), "the kill")  # noqa: B023
+        killed_s = time.monotonic()
+        camera.until(lambda: camera.supervisor.pid is not None, "the next process")
+        assert time.monotonic() - killed_s < 2  # 0.5 s and jitter; the fourth would wait for 4 s
+
+
 def test_a_process_that_reopens_in_vain_is_replaced_at_growing_intervals(
     watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import edge_app
 from edge_app.dispatcher import Dispatcher
+from edge_app.escalation import Rungs
 from edge_app.health import rss_mib, temperature_c
 from edge_app.messages import rfc3339
 from edge_app.model_client import ModelClient
@@ -48,6 +50,7 @@ def health(
     cameras: Mapping[str, Any],
     dispatcher: Dispatcher,
     model: ModelClient,
+    escalation: Mapping[str, Rungs],
     store: Mapping[str, Any],
     dropped: Mapping[str, int],
     mqtt_problem: str | None,
@@ -60,9 +63,10 @@ def health(
         "cameras": cameras,
         "model": {
             "state": model_state(dispatcher),
-            "restarts": model.restarts,
+            "restarts": model.rungs.restart,
             "rss_mib": rss_mib(model.pid) if model.pid else None,
         },
+        "escalation": {child: dataclasses.asdict(rungs) for child, rungs in escalation.items()},
         "stages_ms": dispatcher.stage_times.summary(),
         "queued_questions": dispatcher.queue_length,
         "counts": dict(dispatcher.counts),

@@ -256,7 +256,7 @@ class CameraConfig(Section):
     height_px: int = Field(default=720, ge=16, le=3840, description="Height asked of the camera.")
     fps: int = Field(default=15, ge=1, le=120, description="Frames per second asked of the camera.")
     stall_s: float = Field(
-        default=8, ge=1, le=600, description="Seconds without a sign of life until its process is replaced."
+        default=6, ge=1, le=600, description="Seconds without a sign of life until its process is replaced."
     )
 
     @field_validator("source")

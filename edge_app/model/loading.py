@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,13 @@ class LoadedModels:
         models: one a bundle, in the order they were named.
         requested: the device asked for.
         fallbacks: a sentence for each device that was asked for, or measured as the best, and not taken.
+        refused: device -> why it cannot run one of the models.
     """
 
     models: tuple[VisionLanguageModel, ...]
     requested: str
     fallbacks: tuple[str, ...]
+    refused: Mapping[str, str]
 
     def find(self, task: Task) -> VisionLanguageModel | None:
         """The first model that serves `task`, if there is one."""
@@ -61,6 +63,11 @@ class LoadedModels:
     def device(self) -> str:
         """The device of the first model, e.g. `CPU`, or `GPU+CPU` where its sides have one each."""
         return self.models[0].device
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """All devices in use."""
+        return frozenset().union(*(model.placement.devices for model in self.models))
 
     def info(self) -> dict[str, Any]:
         """What the `info` topic tells of the models."""
@@ -97,6 +104,8 @@ def load_models(
     cache_dir: Path | None = None,
     state_dir: Path | None = None,
     trusted_keys: Sequence[PublicKey] = (),
+    left_out: Mapping[str, str] | None = None,
+    announce: Callable[[Placement], None] = lambda _: None,
 ) -> LoadedModels:
     """Open, verify, compile and self-check the bundles, each on the first devices that can.
 
@@ -109,6 +118,8 @@ def load_models(
         cache_dir: folder for compiled graphs, or None.
         state_dir: folder of what `edge-app bench --tune` measured, or None.
         trusted_keys: one of them must have signed each bundle; none: any bundle will do.
+        left_out: device -> why it is not to be tried, as a sentence.
+        announce: is told what is tried next, before it is: a device can hang or end this process.
 
     Raises:
         BundleError: a bundle is missing, changed, not signed as asked or does not fit.
@@ -124,6 +135,8 @@ def load_models(
     for sentence in fallbacks:
         log.warning("%s", sentence)
     models = []
+    refused: dict[str, str] = {}
+    barred = left_out or {}
     for bundle in bundles:
         wanted = placements(device, text_device, available)
         if (device, text_device) == ("AUTO", None) and state_dir is not None:
@@ -132,23 +145,34 @@ def load_models(
             if problem:
                 fallbacks.append(problem)
                 log.warning("%s", problem)
-        models.append(_load_first(bundle, wanted, threads, cache_dir, fallbacks))
+        fallbacks += [barred[name] for name in barred if any(name in placement.devices for placement in wanted)]
+        allowed = [placement for placement in wanted if placement.devices.isdisjoint(barred)]
+        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce)
+        models.append(model)
+        fallbacks += reasons.values()
+        refused |= {name: reason for placement, reason in reasons.items() for name in placement.devices}
     keep_working_memory()
-    return LoadedModels(tuple(models), device, tuple(dict.fromkeys(fallbacks)))
+    return LoadedModels(tuple(models), device, tuple(dict.fromkeys(fallbacks)), refused)
 
 
 def _load_first(
-    bundle: Bundle, wanted: Sequence[Placement], threads: int, cache_dir: Path | None, fallbacks: list[str]
-) -> VisionLanguageModel:
-    """The bundle on the first devices that can run it; why others cannot is added to `fallbacks`."""
+    bundle: Bundle,
+    wanted: Sequence[Placement],
+    threads: int,
+    cache_dir: Path | None,
+    announce: Callable[[Placement], None],
+) -> tuple[VisionLanguageModel, dict[Placement, str]]:
+    """The bundle on the first devices that can run it, and why those before them cannot."""
     compilers: dict[str, Compiler] = {}  # shared, so that a fall-back compiles nothing twice
+    reasons: dict[Placement, str] = {}
     for placement in wanted:
+        announce(placement)
         try:
-            return _load(bundle, placement, threads, cache_dir, compilers)
+            return _load(bundle, placement, threads, cache_dir, compilers), reasons
         except DeviceError as error:
-            fallbacks.append(str(error))
+            reasons[placement] = str(error)
             log.warning("device refused device=%s reason=%s", placement, error)
-    raise DeviceError("No device can run the model: " + " ".join(fallbacks))
+    raise DeviceError("No device can run the model: " + " ".join(reasons.values()))
 
 
 def _load(

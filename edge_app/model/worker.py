@@ -149,12 +149,16 @@ def main(argv: list[str]) -> int:
             cache_dir=Path(cache_dir) if cache_dir else None,
             state_dir=Path(state_dir) if state_dir else None,
             trusted_keys=[parse_public_key(key) for key in hello.get("trusted_keys", ())],
+            left_out=hello.get("left_out"),
+            announce=lambda placement: link.send({"event": "trying", "devices": sorted(placement.devices)}),
         )
     except EdgeAppError as error:
         link.send({"event": "failed", "reason": str(error)})
         return 1
     worker = Worker(models, frames)
-    link.send({"event": "ready", "info": models.info()})
+    # A device that some model uses is no use to do without, whatever another model finds on it.
+    refused = {name: reason for name, reason in models.refused.items() if name not in models.devices}
+    link.send({"event": "ready", "info": models.info(), "devices": sorted(models.devices), "refused": refused})
     while (request := link.receive()) is not None:
         try:
             reply = worker.handle(request)

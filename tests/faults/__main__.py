@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from tests.faults import report
 from tests.faults.fault import Fault, Outcome, all_faults
+from tests.faults.listener import SABOTAGE
 from tests.faults.row import failed
 from tests.faults.world import entrance
 from tests.processes import ROOT
@@ -33,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--times", metavar="N", type=int, help="each fault N times")
     p.add_argument("--only", metavar="M1,C3", help="only these rows")
     p.add_argument("--jobs", metavar="N", type=int, default=3, help="rows at once; default: 3")
+    p.add_argument(
+        "--sabotage", choices=["forget", "double"], help="spoil the subscriber: rows that count messages must now fail"
+    )
     p.add_argument("--list", action="store_true", help="print the rows and run none")
     shown = p.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="one JSON object a fault on stdout, and nothing else")
@@ -91,7 +96,10 @@ def _run_row(row: Fault, arguments: argparse.Namespace) -> Outcome:
         outcome, log = Path(name, "outcome.json"), Path(name, "log")
         command = [*entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), str(outcome)]
         with log.open("wb") as output:
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            environ = {**os.environ, SABOTAGE: arguments.sabotage or ""}
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
             try:
                 process.wait(limit_s)
             except subprocess.TimeoutExpired:

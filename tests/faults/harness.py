@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from tests.broker import Broker
+from tests.broker import MEMORY_ONLY, Broker
 from tests.faults.listener import Listener
 from tests.faults.node import ALL_TOPICS, CAMERA, TOPICS, Model, Node, Settings
 
@@ -34,6 +35,13 @@ class Spell:
     ended_s: float
 
 
+class Closable(Protocol):
+    """What has to be closed."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Harness:
     """Everything that a row starts ends with it."""
 
@@ -50,10 +58,11 @@ class Harness:
     def __exit__(self, *_: object) -> None:
         self._parts.close()
 
-    def broker(self, settings: str = "allow_anonymous true") -> Broker:
-        """A mosquitto on a free port that keeps its messages over a restart; `stop`, `signal`, `start` break it."""
+    def broker(self, settings: str = "allow_anonymous true", *, durable: bool = True) -> Broker:
+        """A mosquitto on a free port; `stop`, `signal`, `start` break it. A durable one keeps what it acknowledged."""
         folder = self.new_folder("broker")
-        broker = Broker(folder, f"max_queued_messages 0\n{settings}", DURABLE.format(folder=folder))
+        persistence = DURABLE.format(folder=folder) if durable else MEMORY_ONLY
+        broker = Broker(folder, f"max_queued_messages 0\nset_tcp_nodelay true\n{settings}", persistence)
         self._parts.callback(broker.stop)
         return broker
 
@@ -76,6 +85,10 @@ class Harness:
         listener = Listener(port, *(topics or ALL_TOPICS), name=name)
         self._parts.callback(listener.close)
         return listener
+
+    def closing(self, part: Closable) -> None:
+        """Close something else of the row's with all the rest."""
+        self._parts.callback(part.close)
 
     @contextmanager
     def fault(self, name: str) -> Iterator[None]:

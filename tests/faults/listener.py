@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.broker import PATIENCE_S, wait_until
 
+SABOTAGE = "FAULTS_SABOTAGE"  # variable of the environment
 SESSION_EXPIRY_S = 24 * 3600
 RECONNECT_S = 0.2  # at once, nearly: what the node does while the broker comes back must not go unseen
 
@@ -54,6 +56,23 @@ class Arrival:
     def code(self) -> str:
         """Of an answer: `ok`, or the code of its error."""
         return "ok" if self.values["status"] == "ok" else str(self.values["error"]["code"])
+
+
+def _honest(_: Arrival) -> int:
+    return 1
+
+
+# Ways to spoil the listener, to see that a row fails: how often it notes a message that came.
+_SABOTAGE: dict[str, Callable[[Arrival], int]] = {
+    "forget": lambda arrival: 0 if _is_seventh(arrival) else 1,
+    "double": lambda arrival: 2 if _is_seventh(arrival) else 1,
+}
+
+
+def _is_seventh(arrival: Arrival) -> bool:
+    """Whether the number in the `msg_id`, which is `<run>-<number>`, can be divided by 7."""
+    number = (arrival.msg_id or "").rpartition("-")[2]
+    return number.isdigit() and int(number) % 7 == 0 and not arrival.retained
 
 
 class Listener:
@@ -137,7 +156,7 @@ class Listener:
             getattr(message.properties, "CorrelationData", None),
         )
         with self._news:
-            self.arrivals.append(arrival)
+            self.arrivals += [arrival] * _SABOTAGE.get(os.environ.get(SABOTAGE, ""), _honest)(arrival)
 
 
 def _json_object(payload: bytes | bytearray) -> dict[str, Any]:

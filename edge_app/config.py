@@ -29,6 +29,7 @@ from edge_app.settings import (
     ModelConfig,
     MqttConfig,
     NodeConfig,
+    StoreConfig,
     repeated_name,
     without_credentials,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "ModelConfig",
     "MqttConfig",
     "NodeConfig",
+    "StoreConfig",
     "bundle_problems",
     "check_files",
     "file_problems",

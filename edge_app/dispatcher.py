@@ -87,11 +87,13 @@ class Dispatcher:
 
     def ask(self, question: Question) -> None:
         """Take a question; from here on its answer is owed."""
-        if question.retryable and any(_same(question, job.question) for job in self._unsettled()):
-            self.counts["duplicate_questions"] += 1
-            return
         deadline_s = time.monotonic() + question.timeout_s
         self._accept(Job("", question=question, deadline_s=deadline_s), question.camera)
+
+    def can_see(self, camera: str | None) -> bool:
+        """Whether a question about this camera (None: any) would find a picture."""
+        names = self._cameras.names() if camera is None else (camera,)
+        return any(self._cameras.frame_id(name) is not None for name in names if name in self._cameras.names())
 
     def caption_now(self, command: Command) -> None:
         """Take a `request/caption`; from here on its response is owed."""
@@ -324,13 +326,3 @@ class Dispatcher:
     def _has_new_frame(self, camera: str) -> bool:
         frame_id = self._cameras.frame_id(camera)
         return frame_id is not None and frame_id != self._captioned.get(camera)
-
-
-def _same(question: Question, other: Question | None) -> bool:
-    """Whether two questions are one, sent twice; a client may well use one id for many questions."""
-    return (
-        other is not None
-        and question.question == other.question
-        and (question.response_topic, question.correlation) == (other.response_topic, other.correlation)
-        and (question.id == other.id or question.correlation is not None)
-    )

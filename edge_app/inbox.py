@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
 
 LIMIT_MESSAGES = 512  # 16 KiB each at most: 8 MiB of questions that nobody has read yet
 
@@ -44,3 +45,11 @@ class Inbox:
         if bounded:
             self._room.release()
         return event
+
+    def take_several(self, timeout_s: float, limit: int) -> Iterator[object]:
+        """The next event, if one comes within `timeout_s`, and those that are there by then, at most `limit`."""
+        for number in range(limit):
+            event = self.take(0.0 if number else timeout_s)
+            if event is None:
+                return
+            yield event

@@ -7,9 +7,11 @@ with their unit in the name.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -44,6 +46,10 @@ class Question:
     """MQTT 5 Correlation Data, returned byte for byte."""
     retryable: bool = False
     """The asker named it (id or correlation data), so the same again is a repetition, not a second question."""
+    msg_id: str = field(kw_only=True)
+    """What its answer will be known by, after a restart, too."""
+    fingerprint: str = field(kw_only=True)
+    """The same for the same message, however often it comes."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,8 @@ class Result:
     v: int = RESULT_VERSION
     type: ResultType
     id: str | None = None
+    msg_id: str | None = None
+    """The same in each copy of this message, and in no other message."""
     camera: str | None = None
     text: str | None = None
     question: str | None = None
@@ -114,6 +122,17 @@ class Result:
     def to_json(self) -> bytes:
         """Encode as one line of UTF-8. ValueError on NaN, infinity or a lone surrogate."""
         return encode(dataclasses.asdict(self))
+
+
+class MessageIds:
+    """Names for messages. A bare counter would begin again after a restart, and ids must not repeat."""
+
+    def __init__(self) -> None:
+        self._boot_id, self._numbers = secrets.token_hex(4), itertools.count(1)
+
+    def next(self) -> str:
+        """Another one."""
+        return f"{self._boot_id}-{next(self._numbers)}"
 
 
 def encode(values: Mapping[str, Any]) -> bytes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 from edge_app.dispatcher import Dispatcher
 from edge_app.errors import BadRequestError
-from edge_app.messages import BadRequest, Command, failed
+from edge_app.messages import BadRequest, Command, MessageIds, failed
 from edge_app.mqtt.requests import (
     COMMAND_NAME,
     Inbound,
@@ -23,6 +22,9 @@ from edge_app.mqtt.requests import (
 )
 from edge_app.publisher import Publisher
 from edge_app.scheduler import Scheduler
+from edge_app.store.questions import Questions
+
+RESUME_PATIENCE_S = 15.0  # for a camera to deliver; then a question from before the restart is told that it does not
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +38,20 @@ class Reception:
         dispatcher: Dispatcher,
         scheduler: Scheduler,
         publisher: Publisher,
+        *,
+        questions: Questions,
+        ids: MessageIds,
         info: Callable[[], dict[str, Any]],
     ) -> None:
         self.dropped: Counter[str] = Counter()
         """Messages with no effect and no reply, by reason."""
         self._rules, self._dispatcher, self._scheduler = rules, dispatcher, scheduler
-        self._publisher, self._info = publisher, info
-        # A bare counter would begin again after a restart, and ids must not repeat.
-        boot_id, numbers = secrets.token_hex(4), itertools.count(1)
-        self._new_id = lambda: f"{boot_id}-{next(numbers)}"
+        self._publisher, self._questions, self._ids, self._info = publisher, questions, ids, info
+        now_s = time.monotonic()
+        self._resumable_s = now_s + RESUME_PATIENCE_S
+        self._resumed = [(question, now_s + question.timeout_s) for question in questions.pending()]
+        if self._resumed:
+            log.info("questions of an earlier run are asked again questions=%d", len(self._resumed))
 
     def handle(self, message: Inbound) -> None:
         """Take one message from the network; nothing in it makes this raise."""
@@ -61,6 +68,16 @@ class Reception:
         else:
             self.dropped["unknown_topic"] += 1
 
+    def resume(self, now_s: float) -> None:
+        """Ask what an earlier run did not answer, each as soon as its camera delivers; not for ever, though."""
+        waiting = []
+        for question, deadline_s in self._resumed:
+            if self._dispatcher.can_see(question.camera) or now_s >= min(deadline_s, self._resumable_s):
+                self._dispatcher.ask(dataclasses.replace(question, timeout_s=deadline_s - now_s))
+            else:
+                waiting.append((question, deadline_s))
+        self._resumed = waiting
+
     def publish_settings(self) -> None:
         """Publish all settings as they are."""
         self._publisher.setting("pause", "ON" if self._scheduler.paused else "OFF")
@@ -68,8 +85,13 @@ class Reception:
         self._publisher.setting("prompt", self._dispatcher.prompt or "")
 
     def _ask(self, message: Inbound) -> None:
-        question = parse_question(message, self._rules, self._new_id)
+        question = parse_question(message, self._rules, self._ids.next)
         if not isinstance(question, BadRequest):
+            pending = question.retryable and self._questions.is_pending(question.fingerprint)
+            if pending or (message.repeated and self._questions.is_known(question.fingerprint)):
+                self._dispatcher.counts["duplicate_questions"] += 1
+                return
+            self._questions.accept(question)
             self._dispatcher.ask(question)
             return
         self._dispatcher.counts["bad_request"] += 1

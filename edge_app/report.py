@@ -11,7 +11,6 @@ from edge_app.dispatcher import Dispatcher
 from edge_app.health import rss_mib, temperature_c
 from edge_app.messages import rfc3339
 from edge_app.model_client import ModelClient
-from edge_app.mqtt.outbox import Outbox
 from edge_app.settings import Config
 
 
@@ -45,7 +44,7 @@ def health(
     cameras: Mapping[str, Any],
     dispatcher: Dispatcher,
     model: ModelClient,
-    outbox: Outbox,
+    store: Mapping[str, Any],
     dropped: Mapping[str, int],
     mqtt_problem: str | None,
 ) -> dict[str, Any]:
@@ -63,12 +62,7 @@ def health(
         "stages_ms": dispatcher.stage_times.summary(),
         "queued_questions": dispatcher.queue_length,
         "counts": dict(dispatcher.counts),
-        "outbox": {
-            "accepted": outbox.accepted,
-            "delivered": outbox.delivered,
-            "dropped": outbox.dropped,
-            "pending": outbox.pending,
-        },
+        "store": store,
         "dropped": dict(dropped),
         "mqtt_problem": mqtt_problem,
         "rss_mib": rss_mib(),

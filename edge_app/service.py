@@ -22,7 +22,7 @@ from edge_app.dispatcher import Dispatcher
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
-from edge_app.messages import Result
+from edge_app.messages import MessageIds, Result
 from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import (
@@ -32,7 +32,6 @@ from edge_app.mqtt.events import (
     SubscriptionsRefused,
     Unreachable,
 )
-from edge_app.mqtt.outbox import Outbox
 from edge_app.mqtt.requests import Inbound, Rules
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
@@ -41,9 +40,13 @@ from edge_app.publisher import Publisher
 from edge_app.reception import Reception
 from edge_app.scheduler import Scheduler
 from edge_app.settings import Config
+from edge_app.state import state_folder
+from edge_app.store.store import Store
 
 MODEL_MODULE = "edge_app.model.worker"
 TURN_S = 0.25  # longest wait for an event
+TURN_EVENTS = 64  # events that one commit, and so one wait for the disk, may serve
+GAP_S = 5.0  # drops that go on are told this often
 CHECK_S = 0.1  # cameras, watchdog and the rest of the house are looked after this often
 FAREWELL_S = 1.0  # for the broker to acknowledge the last answers and `offline`, and as long to disconnect
 STOP_S = 2.5  # for the model's thread and all processes to end: together, a signal is obeyed within 5 s
@@ -72,7 +75,7 @@ class Service:
     def __init__(self, config: Config, model_module: str) -> None:
         self._config = config
         self._started_s = time.monotonic()
-        self._next_check_s = self._next_health_s = 0.0
+        self._next_check_s = self._next_health_s = self._next_gap_s = 0.0
         self._inbox = Inbox()
         self._notifier = Notifier(os.environ)
         self._watchdog = Watchdog(self._notifier, watchdog_interval_s(os.environ))
@@ -84,9 +87,10 @@ class Service:
         topics = Topics(mqtt.base, config.node.id)
         client_id = mqtt.client_id or f"edge-app-{config.node.id}"
         connection = Connection(mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer)
-        self._outbox = Outbox(mqtt.outbox_messages, mqtt.outbox_mib * 2**20)
-        self._session = Session(connection, topics, self._outbox)
-        self._publisher = Publisher(self._session, topics)
+        self._store = Store(state_folder(config.store.dir or config.model.state_dir), config.store)
+        self._session = Session(connection, topics, self._store.outbox)
+        ids = MessageIds()
+        self._publisher = Publisher(self._session, topics, self._store.questions, ids, history=config.caption.history)
 
         model = config.model
         self._model = ModelClient(
@@ -117,7 +121,15 @@ class Service:
             ask.max_timeout_s,
             ask.max_question_chars,
         )
-        self._reception = Reception(rules, self._dispatcher, scheduler, self._publisher, self._info)
+        self._reception = Reception(
+            rules,
+            self._dispatcher,
+            scheduler,
+            self._publisher,
+            questions=self._store.questions,
+            ids=ids,
+            info=self._info,
+        )
 
     def run(self) -> int:
         """Start everything, serve, and end everything; 0 after an orderly end."""
@@ -148,12 +160,17 @@ class Service:
             if now_s >= self._next_check_s:
                 self._look_after(now_s)
             self._dispatcher.work()
+            self._end_turn()
             wait_s = min(self._dispatcher.next_event_s(), self._next_check_s, now_s + TURN_S) - now_s
-            event = self._inbox.take(wait_s)
-            if isinstance(event, Stop):
-                return event
-            if event is not None:
+            for event in self._inbox.take_several(wait_s, TURN_EVENTS):
+                if isinstance(event, Stop):
+                    return event
                 self._handle(event)
+
+    def _end_turn(self) -> None:
+        """First the disk, then the broker: what is sent, and what is acknowledged, survives us."""
+        self._store.commit()
+        self._session.flush()
 
     def _handle(self, event: object) -> None:
         match event:
@@ -173,6 +190,8 @@ class Service:
         except Exception:
             self._reception.dropped["failed"] += 1
             log.exception("message failed topic=%r size_bytes=%d", message.topic[:100], message.size_bytes)
+        if message.receipt:
+            self._session.acknowledge(message.receipt)
 
     def _handle_model(self, event: ModelEvent) -> None:
         self._dispatcher.handle(event)
@@ -190,6 +209,12 @@ class Service:
             self._publisher.info(self._info())
             self._tell_status()
         self._session.check()
+        self._reception.resume(now_s)
+        self._store.outbox.drop_old()
+        if self._session.connected and now_s >= self._next_gap_s:
+            self._next_gap_s = now_s + GAP_S
+            for kind, dropped in self._store.outbox.take_gaps():
+                self._publisher.event("gap", {"kind": kind, "dropped": dropped})
         self._display.update(self._shown())
         self._display.poll(now_s)
         if now_s >= self._next_health_s:
@@ -216,12 +241,19 @@ class Service:
         """Settle every debt, publish `offline`, and give the broker a moment to acknowledge both."""
         self._notifier.send("STOPPING=1")
         self._dispatcher.shut_down()
-        self._session.close()
         deadline_s = time.monotonic() + FAREWELL_S
+        self._finish_sending(deadline_s - FAREWELL_S / 2)  # who sees `offline` need not wait for an answer any more
+        self._session.close()
+        self._finish_sending(deadline_s)
+
+    def _finish_sending(self, deadline_s: float) -> None:
+        """Let the broker acknowledge what it has been sent, and send it the rest."""
+        self._end_turn()
         while self._session.connected and not self._session.settled and time.monotonic() < deadline_s:
             event = self._inbox.take(deadline_s - time.monotonic())
             if isinstance(event, Acknowledged | Disconnected):
                 self._session.handle(event)
+                self._end_turn()
 
     def _end_parts(self) -> None:
         """End threads and processes; what one does not need of its share of the time, the next ones have."""
@@ -229,6 +261,7 @@ class Service:
         stops = [self._model.stop, self._display.stop, self._cameras.stop]
         for number, stop in enumerate(stops):
             stop(max(0.1, (deadline_s - time.monotonic()) / (len(stops) - number)))
+        self._store.close()
 
     def _show_result(self, result: Result) -> None:
         """A new caption or answer is on the overlay from the next turn on."""
@@ -262,7 +295,7 @@ class Service:
             cameras=self._cameras.condition(),
             dispatcher=self._dispatcher,
             model=self._model,
-            outbox=self._outbox,
+            store=self._store.condition(),
             dropped={
                 **self._reception.dropped,
                 "inbox": self._inbox.dropped,

@@ -77,10 +77,13 @@ class MqttConfig(Section):
         description="Beginnings that a request's MQTT 5 response topic may have; "
         "<base>/<node>/reply/ is always allowed, other topics under <base>/ never.",
     )
-    outbox_messages: int = Field(
-        default=1000, ge=10, le=100_000, description="Answers kept while the broker is away; more: oldest go."
+    session_expiry_s: int = Field(
+        default=300,
+        ge=0,
+        le=86_400,
+        description="Seconds for which the broker keeps questions while the connection is broken; 0: not at all. MQTT "
+        "3.1.1 knows only never and for ever.",
     )
-    outbox_mib: int = Field(default=4, ge=1, le=64, description="Their size together, in MiB.")
 
     @property
     def uses_tls(self) -> bool:
@@ -196,6 +199,10 @@ class CaptionConfig(Section):
     prompt: str | None = Field(
         default=None, max_length=128, description="How captions begin; left out: the model's own."
     )
+    history: bool = Field(
+        default=False,
+        description="Send every caption to `camera/<cam>/history` as well, at least once.",
+    )
 
 
 class AskConfig(Section):
@@ -261,6 +268,28 @@ class DisplayConfig(Section):
         return path
 
 
+class StoreConfig(Section):
+    """Where answers and events wait for the broker, and questions for their answers, whatever happens meanwhile."""
+
+    dir: Path | None = Field(
+        default=None,
+        description="Folder of `messages.db`; left out: `model.state_dir`, else systemd's state folder "
+        "(`$STATE_DIRECTORY`), else `/var/lib/edge-app`.",
+    )
+    limit_mib: int = Field(
+        default=64,
+        ge=1,
+        le=1024,
+        description="Size of the messages together, in MiB; beyond, the oldest captions go "
+        "first, then the oldest answers.",
+    )
+    memory_mib: int = Field(
+        default=4, ge=1, le=64, description="The same while the disk takes nothing and they wait in memory."
+    )
+    answer_age_d: float = Field(default=7, gt=0, le=365, description="Days until a waiting answer or event is dropped.")
+    caption_age_h: float = Field(default=24, gt=0, le=8760, description="Hours until a waiting caption is dropped.")
+
+
 class LogConfig(Section):
     """What is logged."""
 
@@ -283,6 +312,7 @@ class Config(Section):
     ask: AskConfig = Field(default_factory=AskConfig)
     camera: tuple[CameraConfig, ...] = Field(min_length=1, max_length=16)
     display: DisplayConfig = Field(default_factory=DisplayConfig)
+    store: StoreConfig = Field(default_factory=StoreConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
 

@@ -12,15 +12,15 @@ import pytest
 
 from edge_app.dispatcher import FRAME_POLL_S, Dispatcher
 from edge_app.frames import FrameBuffer
-from edge_app.messages import Question
+from edge_app.messages import MessageIds, Question
 from edge_app.model_client import ModelReady, ModelReply
 from edge_app.mqtt.connection import Connection
-from edge_app.mqtt.outbox import Outbox
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
 from edge_app.publisher import Publisher
 from edge_app.scheduler import Scheduler
-from edge_app.settings import MqttConfig
+from edge_app.settings import MqttConfig, StoreConfig
+from edge_app.store.store import Store
 
 
 class Cameras:
@@ -53,10 +53,11 @@ class Desk:
         self.numbers: list[int] = []
         topics = Topics("edge_app", "kitchen")
         connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, lambda _: True)
+        store = Store(None, StoreConfig())
         self.dispatcher = Dispatcher(
             Scheduler(self.cameras.names(), interval_s, queue_length=4),
             self.cameras,
-            Publisher(Session(connection, topics, Outbox(10, 10_000)), topics),
+            Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds()),
             submit=self._submit,
             observe=lambda result: self.done.append(f"told {result.type} {result.camera} {result.frame_id}"),
             command_timeout_s=10,
@@ -95,7 +96,7 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
 
 
 def question(id: str) -> Question:
-    return Question(id, "what is it", "door", None, None, 10, None, None)
+    return Question(id, "what is it", "door", None, None, 10, None, None, msg_id=id, fingerprint=id)
 
 
 def test_the_next_inference_begins_before_the_last_one_is_published(desk: Desk) -> None:

@@ -33,6 +33,8 @@ def test_the_service_captions_and_answers_with_a_real_model(
         bundles = ["{small_bundle("caption")}", "{small_bundle("vqa")}"]
         device = "CPU"
         threads = 1
+        [store]
+        dir = "{tmp_path / "state"}"
         [[camera]]
         name = "door"
         source = "scene:seed=3"

@@ -13,7 +13,7 @@ from edge_app.messages import Question, Result, failed, from_worker, rfc3339
 NOW_UNIX_S = 1_795_261_858.1234  # 2026-11-21T11:50:58.123Z
 
 FIELDS = {
-    "v", "type", "id", "camera", "text", "question", "confidence", "p_yes", "frame_id", "frame_ts", "ts",
+    "v", "type", "id", "msg_id", "camera", "text", "question", "confidence", "p_yes", "frame_id", "frame_ts", "ts",
     "age_ms", "model", "device", "tokens", "timing_ms", "status", "error",
 }  # fmt: skip
 
@@ -61,7 +61,7 @@ def test_times_are_utc_with_milliseconds_and_age_is_monotonic() -> None:
 
 def test_an_answer_repeats_id_and_question() -> None:
     """The asker finds its own words in the answer."""
-    question = Question("q1", "what is it", "door", None, None, 10, None, None)
+    question = Question("q1", "what is it", "door", None, None, 10, None, None, msg_id="m1", fingerprint="f1")
     made = from_worker("answer", worker_result(), camera="door", now_unix_s=NOW_UNIX_S, now_s=100.0, question=question)
     assert (made.id, made.question, made.type) == ("q1", "what is it", "answer")
 

@@ -19,7 +19,11 @@ def job(
     choices: tuple[str, ...] | None = None,
     region: Region | None = None,
 ) -> Job:
-    return Job(camera, question=Question(name, name, None, choices, region, 1, None, None), deadline_s=deadline_s)
+    return Job(
+        camera,
+        question=Question(name, name, None, choices, region, 1, None, None, msg_id=name, fingerprint=name),
+        deadline_s=deadline_s,
+    )
 
 
 def next_job(scheduler: Scheduler, now_s: float, can_caption: Callable[[str], bool]) -> Job | None:

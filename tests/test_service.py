@@ -60,6 +60,8 @@ class ServiceProcess:
             fps = 10
             [health]
             interval_s = 1
+            [store]
+            dir = "{folder / "state"}"
             {settings}
             """,
             encoding="utf-8",
@@ -535,8 +537,9 @@ def test_state_and_health_tell_how_the_node_is(broker: Broker, start: Start, wat
     assert health["model"]["state"] == "ready" and health["model"]["rss_mib"] > 1
     assert health["cameras"]["door"]["online"] is True
     assert 0 <= health["cameras"]["door"]["frame_age_s"] < 5
-    box = health["outbox"]
-    assert box["accepted"] == box["delivered"] + box["dropped"] + box["pending"]
+    assert health["store"]["mode"] == "disk"
+    for account in health["store"]["accounts"].values():
+        assert account["accepted"] == account["delivered"] + account["dropped"] + account["pending"]
     assert health["rss_mib"] > 10
     caption = body(watcher.expect(lambda message: message.topic == f"{NODE}/camera/door/caption", "a caption"))
     assert (caption["type"], caption["camera"], caption["status"]) == ("caption", "door", "ok")

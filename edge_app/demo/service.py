@@ -58,6 +58,7 @@ def write_config(folder: Path, broker: Broker, bundle: Path) -> Path:
         "[node]": {"id": NODE},
         "[mqtt]": {"host": LOOPBACK, "port": broker.port, "protocol": broker.protocol},
         "[model]": {"bundles": [str(bundle)]},
+        "[store]": {"dir": str(folder / "state")},
         "[caption]": {"interval_s": 1},
         "[[camera]]": {"name": CAMERA, "source": SCENE, "width_px": 480, "height_px": 480, "fps": 10},
         "[display]": {"backend": "file", "path": str(overlay_path(folder))},

@@ -30,16 +30,19 @@ from edge_app.mqtt.events import (
     Connected,
     Disconnected,
     Event,
+    Refusal,
     SubscriptionsRefused,
     Unreachable,
 )
 from edge_app.mqtt.payloads import MAX_PAYLOAD_BYTES
-from edge_app.mqtt.requests import Inbound
+from edge_app.mqtt.requests import Inbound, Receipt
 from edge_app.settings import MqttConfig
 
 MAX_PACKET_BYTES = 64 * 1024  # asked of an MQTT 5 broker; a 200 MB message would otherwise reach our memory
 SESSION_TAKEN_OVER = 0x8E
+FINAL_REFUSALS = (0x87, 0x90, 0x95, 0x99)  # not authorized, bad topic name, packet too large, bad payload format
 WINDOW = 8  # unacknowledged messages on the wire; the strictest usual broker (HiveMQ) allows 10
+RECEIVE_WINDOW = 64  # unacknowledged messages that an MQTT 5 broker sends us; the inbox has room for more
 STEADY_S = 30  # a connection that lasted this long was a success, and the back-off begins anew
 SUSPICIOUS_CONNECTIONS = 3  # this many shorter ones in a row, and two clients seem to fight for one id
 CONNECT_TIMEOUT_S = 5
@@ -83,12 +86,14 @@ class Connection:
         self._connected_s: float | None = None
         self._short_connections = 0  # in a row
         self._is_stopping = False
+        self._number = 0  # of the connection: a receipt of an earlier one is worth nothing
         self._thread: threading.Thread | None = None
         self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if self._is_v5 else True,
+            clean_session=None if self._is_v5 else not config.session_expiry_s,
+            manual_ack=True,  # a question is acknowledged when it is stored, not when it has arrived
         )
         self._client.will_set(will_topic, b"offline", qos=1, retain=True)
         self._client.connect_timeout = CONNECT_TIMEOUT_S
@@ -106,8 +111,10 @@ class Connection:
         if self._is_v5:
             limits = _properties(PacketTypes.CONNECT)
             limits.MaximumPacketSize = MAX_PACKET_BYTES
-            # No session is resumed: questions asked while we were away are stale when we return.
-            self._client.connect_async(host, port, keepalive_s, clean_start=True, properties=limits)
+            limits.ReceiveMaximum = RECEIVE_WINDOW
+            limits.SessionExpiryInterval = self._config.session_expiry_s
+            clean_start = not self._config.session_expiry_s
+            self._client.connect_async(host, port, keepalive_s, clean_start=clean_start, properties=limits)
         else:
             self._client.connect_async(host, port, keepalive_s)
         self._client.loop_start()
@@ -140,6 +147,11 @@ class Connection:
                 properties.CorrelationData = correlation
         return self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties).mid
 
+    def acknowledge(self, receipt: Receipt) -> None:
+        """Tell the broker that it may forget a message; one of an earlier connection it sends again anyway."""
+        if receipt.connection == self._number:
+            self._client.ack(receipt.mid, 1)
+
     def stop(self, timeout_s: float) -> None:
         """Disconnect and wait for paho's thread, but not longer than `timeout_s`: it may hang in a name look-up."""
         self._is_stopping = True
@@ -167,6 +179,7 @@ class Connection:
         # The outbox hands everything over anew: what paho still held would arrive twice, and out of order.
         client.drop_out_messages()
         self._connected_s = time.monotonic()
+        self._number += 1
         self._post(
             Connected(
                 packet_maximum_bytes=getattr(properties, "MaximumPacketSize", 2**28),
@@ -208,7 +221,8 @@ class Connection:
     def _on_publish(
         self, client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None
     ) -> None:
-        self._post(Acknowledged(mid, str(reason) if reason.is_failure else None))
+        refusal = Refusal(str(reason), reason.value in FINAL_REFUSALS) if reason.is_failure else None
+        self._post(Acknowledged(mid, refusal))
         _acknowledge_at_once(client)
 
     @_guarded
@@ -222,6 +236,8 @@ class Connection:
                 retained=message.retain,
                 response_topic=getattr(message.properties, "ResponseTopic", None),
                 correlation=getattr(message.properties, "CorrelationData", None),
+                repeated=message.dup,
+                receipt=Receipt(self._number, message.mid) if message.qos else None,
             )
         )
         _acknowledge_at_once(client)

@@ -29,11 +29,20 @@ class Disconnected:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why a broker does not take a message."""
+
+    reason: str
+    is_final: bool
+    """It would refuse the same message again."""
+
+
+@dataclass(frozen=True)
 class Acknowledged:
     """The broker answered a message of QoS 1."""
 
     mid: int
-    refusal: str | None
+    refusal: Refusal | None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ may go to, and what each kind of message means.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable
@@ -38,6 +39,14 @@ COMMAND_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """Which message of which connection is to be acknowledged."""
+
+    connection: int
+    mid: int
+
+
+@dataclass(frozen=True)
 class Inbound:
     """A message as it arrived. `payload` is empty when `size_bytes` says that it was over the limit."""
 
@@ -47,6 +56,18 @@ class Inbound:
     retained: bool
     response_topic: str | None = None
     correlation: bytes | None = None
+    repeated: bool = False
+    """The broker has sent it before and had no acknowledgement (the DUP flag)."""
+    receipt: Receipt | None = None
+    """What its acknowledgement needs; None where none is owed (QoS 0)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same words to the same address."""
+        digest = hashlib.sha256(f"{self.topic}\0{self.response_topic}\0".encode())
+        digest.update(b"" if self.correlation is None else b"%d:" % len(self.correlation) + self.correlation)
+        digest.update(b"\0" + self.payload)
+        return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -61,7 +82,7 @@ class Rules:
 
 
 def parse_question(message: Inbound, rules: Rules, new_id: Callable[[], str]) -> Question | BadRequest:
-    """Read an `ask` message; `new_id` names a question that brought no id."""
+    """Read an `ask` message; `new_id` makes the id of its answer, and of a question that brought none."""
     request_id: str | None = None
     response_topic, correlation, refusal = _reply_address(message, rules)
     try:
@@ -85,8 +106,9 @@ def parse_question(message: Inbound, rules: Rules, new_id: Callable[[], str]) ->
             timeout_s = time_limit_s(values.get("timeout_s"), rules.timeout_s, rules.max_timeout_s)
     except BadRequestError as error:
         return BadRequest(str(error), request_id, response_topic, correlation)
+    msg_id = new_id()
     return Question(
-        id=request_id or new_id(),
+        id=request_id or msg_id,
         question=question,
         camera=camera,
         choices=choices,
@@ -95,6 +117,8 @@ def parse_question(message: Inbound, rules: Rules, new_id: Callable[[], str]) ->
         response_topic=response_topic,
         correlation=correlation,
         retryable=request_id is not None or correlation is not None,
+        msg_id=msg_id,
+        fingerprint=message.fingerprint,
     )
 
 

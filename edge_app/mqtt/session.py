@@ -1,24 +1,31 @@
 """What a client sees of this node: the order of birth, the newest of every state, each answer until acknowledged.
 
-On every connect: subscribe, then all retained state, then `online`, then the answers that waited; so whoever sees
-`online` can ask at once. One thread owns a session; paho's thread only makes the events that `handle` takes.
+On every connect: subscribe, then all retained state, then `online`, then what waited in the outbox; so whoever sees
+`online` can ask at once. One thread owns a session; paho's thread only makes the events that `handle` takes. What is
+sent and what is acknowledged goes out in `flush`, after the owner has taken it to the disk.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 
+from edge_app.child import Backoff
 from edge_app.mqtt.connection import WINDOW, Connection
 from edge_app.mqtt.events import (
     Acknowledged,
     Connected,
     Disconnected,
     Event,
+    Refusal,
     SubscriptionsRefused,
     Unreachable,
 )
-from edge_app.mqtt.outbox import Message, Outbox
+from edge_app.mqtt.requests import Receipt
 from edge_app.mqtt.topics import Topics
+from edge_app.store.outbox import Message, Outbox
+from edge_app.store.records import Record
 
 PACKET_HEADER_BYTES = 64  # an upper bound of what a PUBLISH adds to topic, payload and correlation data
 
@@ -36,7 +43,11 @@ class Session:
         self._connection, self._topics, self._outbox = connection, topics, outbox
         self._states: dict[str, bytes] = {}
         self._packet_maximum_bytes = 0
-        self._answers_by_mid: dict[int, int] = {}  # message id: key in the outbox
+        self._records_by_mid: dict[int, Record] = {}  # MQTT's message id: what it is in the outbox
+        self._receipts: list[Receipt] = []
+        self._refused: deque[Record] = deque()  # in flight still; to be sent again at _again_s
+        self._again_s = 0.0
+        self._refusals = Backoff(1, 30)
         self._state_mids: set[int] = set()
 
     @property
@@ -54,9 +65,19 @@ class Session:
         if self.connected:
             self._publish_state(topic, payload)
 
-    def send(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
-        """Publish at least once, now or after the next connect."""
-        self._outbox.put(Message(topic, payload, correlation))
+    def send(self, message: Message) -> None:
+        """Publish at least once, from the next `flush` on, or after the next connect."""
+        self._outbox.put(message)
+
+    def acknowledge(self, receipt: Receipt) -> None:
+        """Let the broker forget a message, with the next `flush`."""
+        self._receipts.append(receipt)
+
+    def flush(self) -> None:
+        """Put on the wire what the disk has by now: receipts, then waiting messages as far as the window allows."""
+        for receipt in self._receipts:
+            self._connection.acknowledge(receipt)
+        self._receipts.clear()
         self._hand_over()
 
     def send_now(self, topic: str, payload: bytes) -> None:
@@ -107,7 +128,6 @@ class Session:
             if topic != self._topics.availability:
                 self._publish_state(topic, payload)
         self._publish_state(self._topics.availability, availability)
-        self._hand_over()
 
     def _on_disconnected(self, event: Disconnected) -> None:
         if not self.connected:
@@ -118,37 +138,50 @@ class Session:
         self._tell_problem(f"disconnected: {event.reason}{hint}")
 
     def _forget_wire(self) -> None:
-        """What was on its way is unsure: answers go again, states go anew on connect."""
+        """What was on its way is unsure: messages go again, states go anew on connect."""
         self._outbox.take_back()
-        self._answers_by_mid.clear()
+        self._records_by_mid.clear()
+        self._refused.clear()
         self._state_mids.clear()
 
-    def _on_acknowledged(self, mid: int, refusal: str | None) -> None:
-        key = self._answers_by_mid.pop(mid, None)
+    def _on_acknowledged(self, mid: int, refusal: Refusal | None) -> None:
         self._state_mids.discard(mid)
+        record = self._records_by_mid.pop(mid, None)
         if refusal:
-            self._tell_problem(f"the broker refuses a message: {refusal}")
-        if key is not None and refusal:
-            self._outbox.drop(key)  # it would refuse it again
-        elif key is not None:
-            self._outbox.deliver(key)
-        self._hand_over()
+            self._tell_problem(f"the broker refuses a message: {refusal.reason}")
+        if record is None:
+            return
+        if refusal is None:
+            self._outbox.deliver(record)
+            self._refusals.reset()
+        elif refusal.is_final:
+            self._outbox.drop(record)
+        else:  # a quota, say: what it refuses now it may take in a while
+            self._refused.append(record)
+            self._again_s = time.monotonic() + self._refusals.next_s()
 
     def _publish_state(self, topic: str, payload: bytes) -> None:
         self._state_mids.add(self._connection.publish(topic, payload, qos=1, retain=True))
 
     def _hand_over(self) -> None:
-        """Put waiting answers on the wire, oldest first, as far as the window allows."""
-        while self.connected and self._outbox.in_flight < WINDOW and (taken := self._outbox.take()):
-            key, message = taken
-            if message.size_bytes + PACKET_HEADER_BYTES > self._packet_maximum_bytes:
+        while self.connected and self._refused and time.monotonic() >= self._again_s:
+            self._put_on_wire(self._refused.popleft())
+        # One that is refused for now holds the others back: the broker has no room.
+        while self.connected and not self._refused and self._outbox.in_flight < WINDOW:
+            record = self._outbox.take()
+            if record is None:
+                return
+            if record.size_bytes + PACKET_HEADER_BYTES > self._packet_maximum_bytes:
                 log.warning(
-                    "answer dropped size_bytes=%d limit_bytes=%d", message.size_bytes, self._packet_maximum_bytes
+                    "message dropped size_bytes=%d limit_bytes=%d", record.size_bytes, self._packet_maximum_bytes
                 )
-                self._outbox.drop(key)
-                continue
-            mid = self._connection.publish(message.topic, message.payload, qos=1, correlation=message.correlation)
-            self._answers_by_mid[mid] = key
+                self._outbox.drop(record)
+            else:
+                self._put_on_wire(record)
+
+    def _put_on_wire(self, record: Record) -> None:
+        mid = self._connection.publish(record.topic, record.payload, qos=1, correlation=record.correlation)
+        self._records_by_mid[mid] = record
 
     def _tell_problem(self, reason: str) -> None:
         """Log a change of state, not each retry of the same."""

@@ -45,6 +45,11 @@ class Topics:
         """Answers to questions that brought no response topic."""
         return f"{self.root}/answer"
 
+    @property
+    def event(self) -> str:
+        """What happened: dropped messages, for one."""
+        return f"{self.root}/event"
+
     def camera_status(self, camera: str) -> str:
         """`online` or `offline` of one camera, retained."""
         return f"{self.root}/camera/{camera}/status"
@@ -52,6 +57,10 @@ class Topics:
     def caption(self, camera: str) -> str:
         """The newest caption of one camera, retained."""
         return f"{self.root}/camera/{camera}/caption"
+
+    def history(self, camera: str) -> str:
+        """Every caption of one camera, where that is asked for."""
+        return f"{self.root}/camera/{camera}/history"
 
     def setting(self, key: str) -> str:
         """Where a setting is changed."""

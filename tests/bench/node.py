@@ -159,7 +159,7 @@ def running_node(
     config = folder / "config.toml"
     sources = {name: f"file:{video}" for name, video in zip(cameras, videos, strict=True)}
     model = {"bundles": [str(bundle)], "device": "CPU", "threads": threads, "cache_dir": str(folder / "cache")}
-    config.write_text(_toml(model, sources, port=broker.port, fps=fps), encoding="utf-8")
+    config.write_text(_toml(config.parent, model, sources, port=broker.port, fps=fps), encoding="utf-8")
     watcher = Watcher(broker.port, f"{TOPICS.root}/camera/+/caption", TOPICS.answer)
     # Or a question would wait for the acknowledgement of what this client sent before, 40 ms that are its own.
     sock = watcher.client.socket()
@@ -175,13 +175,14 @@ def running_node(
         watcher.close()
 
 
-def _toml(model: dict[str, object], sources: dict[str, str], *, port: int, fps: int) -> str:
+def _toml(folder: Path, model: dict[str, object], sources: dict[str, str], *, port: int, fps: int) -> str:
     """The configuration of a node; `sources`: camera -> where its frames come from."""
     tables: list[tuple[str, dict[str, object]]] = [
         ("[node]", {"id": NODE_ID}),
         ("[mqtt]", {"host": LOOPBACK, "port": port}),
         ("[model]", model),
         ("[caption]", {"interval_s": 0}),
+        ("[store]", {"dir": str(folder / "state")}),
         ("[ask]", {"queue_length": 256}),
     ]
     for name, source in sources.items():

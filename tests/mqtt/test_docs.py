@@ -61,7 +61,7 @@ def test_payloads_of_the_docs_have_the_fields_of_real_ones(broker: Broker, start
     }.items():
         real, printed = body(watcher.expect(lambda message: message.topic == topic, topic)), PAYLOADS[name]  # noqa: B023
         assert real.keys() == printed.keys(), name
-        for key in ("timing_ms", "outbox"):
+        for key in ("timing_ms", "store"):
             assert shape(real.get(key)) == shape(printed.get(key)), (name, key)
     health = body(watcher.expect(lambda message: message.topic == f"{NODE}/health", "health"))
     assert health["model"].keys() == PAYLOADS["health"]["model"].keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import socket
@@ -16,11 +17,12 @@ import pytest
 from edge_app.errors import ConfigError
 from edge_app.inbox import Inbox
 from edge_app.mqtt.connection import Connection
-from edge_app.mqtt.outbox import Outbox
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
-from edge_app.settings import MqttConfig
+from edge_app.settings import MqttConfig, StoreConfig
+from edge_app.store.outbox import Account, Message
+from edge_app.store.store import Store
 from tests.broker import PATIENCE_S, Broker, Watcher, broker, make_broker, needs_mosquitto, wait_until
 
 __all__ = ["broker", "make_broker"]
@@ -34,12 +36,15 @@ class Node:
     def __init__(self, port: int, **config: Any) -> None:
         self.config = MqttConfig.model_validate({"host": "127.0.0.1", "port": port, **config})
         self.inbox = Inbox()
-        self.outbox = Outbox(100, 2**20)
+        self.store = Store(None, StoreConfig())
+        self.outbox = self.store.outbox
         self.connection = Connection(
             self.config, "edge-app-kitchen", TOPICS.availability, self.inbox.post, self.inbox.offer
         )
         self.session = Session(self.connection, TOPICS, self.outbox)
         self.received: list[Inbound] = []
+        self.acknowledges = True
+        self._numbers = itertools.count(1)
         self.session.start()
 
     def until(self, condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> None:
@@ -49,14 +54,27 @@ class Node:
             assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}"
             self.turn(0.02)
 
+    def send(self, topic: str, payload: bytes, correlation: bytes | None = None) -> None:
+        """Put a message into the outbox, and on the wire if it may."""
+        self.session.send(Message("answer", f"m{next(self._numbers)}", topic, payload, correlation))
+        self.session.flush()
+
+    @property
+    def account(self) -> Account:
+        """What has become of what was sent."""
+        return self.outbox.account("answer")
+
     def turn(self, wait_s: float) -> None:
         """Handle one event if it comes in time."""
         event = self.inbox.take(wait_s)
         if isinstance(event, Inbound):
             self.received.append(event)
+            if event.receipt and self.acknowledges:
+                self.session.acknowledge(event.receipt)
         elif event is not None:
             self.session.handle(event)  # type: ignore[arg-type]
         self.session.check()
+        self.session.flush()
 
     def until_settled(self) -> None:
         """Handle events until the node is connected and the broker has acknowledged everything."""
@@ -110,7 +128,7 @@ def test_answers_wait_for_a_broker_that_is_away_and_arrive_in_order(broker: Brok
     broker.stop()
     node.until(lambda: not node.session.connected, "the loss to be seen")
     for number in range(30):
-        node.session.send(TOPICS.answer, b"%d" % number)
+        node.send(TOPICS.answer, b"%d" % number)
         node.session.set_state(TOPICS.caption("door"), b"caption %d" % number)
     assert node.outbox.pending == 30
     broker.start()
@@ -121,7 +139,7 @@ def test_answers_wait_for_a_broker_that_is_away_and_arrive_in_order(broker: Brok
     assert answers == [b"%d" % number for number in range(30)]
     captions = [message.payload for message in watcher.messages if message.topic == TOPICS.caption("door")]
     assert captions == [b"caption 29"]
-    assert (node.outbox.accepted, node.outbox.delivered, node.outbox.dropped) == (30, 30, 0)
+    assert node.account == Account(30, 30, 0, 0)
     watcher.close()
 
 
@@ -131,7 +149,7 @@ def test_answers_on_the_wire_when_the_broker_dies_arrive_once_and_in_order(broke
     node.until_settled()
     broker.signal(signal.SIGSTOP)
     for number in range(20):
-        node.session.send(TOPICS.answer, b"%d" % number)
+        node.send(TOPICS.answer, b"%d" % number)
     assert 0 < node.outbox.in_flight < 20
     broker.signal(signal.SIGKILL)
     broker.start()
@@ -140,7 +158,7 @@ def test_answers_on_the_wire_when_the_broker_dies_arrive_once_and_in_order(broke
     node.until_settled()
     watcher.expect(lambda message: message.payload == b"19", "the last answer")
     assert [message.payload for message in watcher.messages] == [b"%d" % number for number in range(20)]
-    assert (node.outbox.accepted, node.outbox.delivered, node.outbox.dropped) == (20, 20, 0)
+    assert node.account == Account(20, 20, 0, 0)
     watcher.close()
 
 
@@ -225,10 +243,10 @@ def test_what_the_broker_refuses_is_dropped_and_counted(
     acl.chmod(0o600)
     broker = make_broker(f"allow_anonymous true\nacl_file {acl}")
     node = make_node(broker.port)
-    node.session.send("reply/me", b"{}")
-    node.session.send(TOPICS.answer, b"{}")
+    node.send("reply/me", b"{}")
+    node.send(TOPICS.answer, b"{}")
     node.until_settled()
-    assert (node.outbox.delivered, node.outbox.dropped) == (1, 1)
+    assert node.account == Account(2, 1, 1, 0)
     assert node.session.problem is not None and "refuses a message" in node.session.problem
     node.session.stop(5)
 
@@ -256,7 +274,7 @@ def test_response_topic_and_correlation_data_arrive_byte_for_byte(broker: Broker
     node.until(lambda: node.received, "the question")
     received = node.received[0]
     assert (received.response_topic, received.correlation) == ("reply/me", correlation)
-    node.session.send("reply/me", b"{}", received.correlation)
+    node.send("reply/me", b"{}", received.correlation)
     node.until_settled()
     answer = watcher.expect(lambda message: message.topic == "reply/me", "the answer")
     assert answer.properties is not None
@@ -299,7 +317,7 @@ def test_a_dead_network_thread_is_seen_and_replaced(
     node.connection._client._loop = broken  # type: ignore[method-assign, assignment]
     wait_until(lambda: not before.is_alive(), "the thread to die")
     node.connection._client._loop = original  # type: ignore[method-assign]
-    node.session.send(TOPICS.answer, b"{}")
+    node.send(TOPICS.answer, b"{}")
     node.until_settled()
     assert "mqtt network thread had ended" in caplog.text
     assert node.connection._thread is not before

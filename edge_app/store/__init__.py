@@ -1,0 +1,1 @@
+"""What must outlive the process: messages on their way out, and questions that are owed an answer."""

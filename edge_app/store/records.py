@@ -1,0 +1,273 @@
+"""Records that are written behind: at once in memory, on the disk at the end of a turn, in one transaction.
+
+The disk may be full, read-only or failing at any time, and the service goes on. So what is not on the disk yet is kept
+here, records that are to be put and those that are to be deleted; a commit writes them, and one that fails leaves them
+for the next try. Readers see both as one. A store that is found spoilt is moved aside and begun anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sqlite3
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_app.store.clock import StoreClock
+from edge_app.store.database import DatabaseSpoiltError, is_spoilt, move_aside, open_database, transaction
+
+RETRY_S = 5.0  # a disk that had no room is asked again this often
+SYNC_S = 1.0  # what need not be durable at once is durable after this
+ROW_BYTES = 64  # what a row takes beside its texts, about
+
+COLUMNS = "id, kind, msg_id, topic, payload, correlation, stored_s"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One message, or one question; `id` orders them."""
+
+    id: int
+    kind: str
+    msg_id: str
+    topic: str
+    payload: bytes
+    correlation: bytes | None
+    stored_s: float
+    """When it was stored, on the clock of `Records.now_s`."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in the store, about."""
+        return ROW_BYTES + len(self.payload) + len(self.topic.encode()) + len(self.correlation or b"")
+
+    @property
+    def checksum(self) -> int:
+        """CRC-32 of what is sent: SQLite would not notice a changed byte."""
+        return zlib.crc32(self.payload, zlib.crc32(self.correlation or b"", zlib.crc32(self.topic.encode())))
+
+
+class Records:
+    """All records of a node, by kind and in order. Owned by one thread; no method raises for what the disk does.
+
+    Records of `durable_kinds` are safe from a power cut after `commit`, others a second later. Without a `path`
+    everything is in memory.
+    """
+
+    def __init__(self, path: Path | None, limit_bytes: int, durable_kinds: frozenset[str]) -> None:
+        self.problem: str | None = None
+        """Why records are in memory only; None while the disk takes them."""
+        self.aside = 0
+        """How often a spoilt store was moved aside."""
+        self.counts: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
+        """Records there are, and their bytes, by kind."""
+        self.unsaved_bytes = 0
+        """Bytes of records that only memory holds."""
+        self._path, self._limit_bytes, self._durable_kinds = path, limit_bytes, durable_kinds
+        self._connection: sqlite3.Connection | None = None
+        self._clock = StoreClock()
+        self._unsaved: dict[int, Record] = {}
+        self._undeleted: set[int] = set()
+        self._tally: Counter[str] = Counter()
+        self._untold: Counter[str] = Counter()  # the part of the tally that the file does not have
+        self._spoilt_to_id = 0  # records up to this one are gone, but for the survivors
+        self._survivors: set[int] = set()
+        self._unsynced_since_s: float | None = None  # monotonic time of the first commit that was not durable
+        self._retry_s = 0.0
+        # Should the file turn up later, then with ids below this: only order hangs on this clock.
+        self._last_id = time.time_ns() // 1000
+        if path is not None:
+            self._open(path)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds that this store has been in use, over restarts; `Record.stored_s` is on this clock."""
+        return self._clock.now_s
+
+    def next_id(self) -> int:
+        """An id above all others."""
+        self._last_id += 1
+        return self._last_id
+
+    def put(self, record: Record) -> None:
+        """Add a record; a commit takes it to the disk."""
+        self._unsaved[record.id] = record
+        self.unsaved_bytes += record.size_bytes
+        self._count(record, 1)
+
+    def delete(self, record: Record) -> bool:
+        """Remove a record, once; False if it went with a spoilt store, and was counted then."""
+        if record.id <= self._spoilt_to_id and record.id not in self._survivors:
+            return False
+        self._count(record, -1)
+        if self._unsaved.pop(record.id, None) is None:
+            self._undeleted.add(record.id)
+        else:  # one that never reached the disk never will
+            self.unsaved_bytes -= record.size_bytes
+        return True
+
+    def first(self, kind: str, after: int = 0, *, unsaved_only: bool = False) -> Record | None:
+        """The oldest record of a kind whose id is above `after`."""
+        # Ids grow, so the dictionary is in their order; and what is unsaved is younger than what is saved, but for
+        # a file that was found later.
+        unsaved = (record for record in self._unsaved.values() if record.kind == kind and record.id > after)
+        candidates = [next(unsaved, None), None if unsaved_only else self._first_saved(kind, after)]
+        return min((record for record in candidates if record), key=lambda record: record.id, default=None)
+
+    def all(self, kind: str) -> Iterator[Record]:
+        """Every record of a kind, oldest first."""
+        record = self.first(kind)
+        while record is not None:
+            yield record
+            record = self.first(kind, record.id)
+
+    def tally(self, name: str) -> int:
+        """A count that outlives restarts."""
+        return self._tally[name]
+
+    def add(self, name: str, number: int = 1) -> None:
+        """Add to a count; it goes to the disk with the next records."""
+        self._tally[name] += number
+        self._untold[name] += number
+
+    def commit(self) -> None:
+        """Take to the disk what has come and gone since the last time; never raises, `problem` tells."""
+        now_s = time.monotonic()
+        is_late = self._unsynced_since_s is not None and now_s - self._unsynced_since_s >= SYNC_S
+        if self._path is None or now_s < self._retry_s or not (self._unsaved or self._undeleted or is_late):
+            return
+        durable = is_late or any(record.kind in self._durable_kinds for record in self._unsaved.values())
+        connection = self._connection or self._open(self._path)
+        if connection is None:
+            return
+        try:
+            self._write(connection, durable=durable)
+        except sqlite3.Error as error:
+            self._fail(self._path, error)
+            return
+        self._unsaved.clear()
+        self._undeleted.clear()
+        self._untold.clear()
+        self.unsaved_bytes = 0
+        self._unsynced_since_s = None if durable else (self._unsynced_since_s or now_s)
+        self._recover()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(self, connection: sqlite3.Connection, *, durable: bool) -> None:
+        rows = [(*vars(record).values(), record.size_bytes, record.checksum) for record in self._unsaved.values()]
+        with transaction(connection, durable=durable):
+            connection.executemany("DELETE FROM record WHERE id = ?", [(id,) for id in self._undeleted])
+            connection.executemany(
+                f"INSERT INTO record ({COLUMNS}, size_bytes, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+            )
+            connection.executemany(
+                "INSERT INTO tally VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                self._untold.items(),
+            )
+            self._clock.save(connection)
+
+    def _first_saved(self, kind: str, after: int) -> Record | None:
+        """The oldest of a kind that the disk holds and that is not to be deleted."""
+        while self._connection is not None and self._path is not None:
+            try:
+                row = self._connection.execute(
+                    f"SELECT {COLUMNS}, crc32 FROM record WHERE kind = ? AND id > ? ORDER BY id LIMIT 1", (kind, after)
+                ).fetchone()
+                if row is None:
+                    return None
+                record = Record(*row[:-1])
+                if record.checksum != row[-1]:
+                    raise DatabaseSpoiltError(f"record {record.id} is not what was written")
+            except sqlite3.Error as error:
+                self._fail(self._path, error)
+                return None
+            if record.id not in self._undeleted:
+                return record
+            after = record.id
+        return None
+
+    def _open(self, path: Path) -> sqlite3.Connection | None:
+        """Open the file, or a new one in place of a spoilt one, and take up what it holds; None if it cannot be had."""
+        for _ in range(2):
+            try:
+                self._connection = open_database(path, self._limit_bytes)
+                self._read(self._connection)
+            except (sqlite3.Error, OSError) as error:
+                self.close()
+                self._fail(path, error)
+                if self._retry_s:
+                    break
+            else:
+                self._recover()
+                break
+        return self._connection
+
+    def _read(self, connection: sqlite3.Connection) -> None:
+        """Take up what the file holds. sqlite3.Error."""
+        saved = connection.execute("SELECT kind, count(*), sum(size_bytes) FROM record GROUP BY kind").fetchall()
+        (last_id,) = connection.execute("SELECT coalesce(max(id), 0) FROM record").fetchone()
+        tally = dict(connection.execute("SELECT name, value FROM tally").fetchall())
+        forward_s = self._clock.load(connection)
+        for kind, count, size_bytes in saved:
+            self.counts[kind] += count
+            self.sizes[kind] += size_bytes
+        self._tally.update(tally)
+        self._last_id = max(self._last_id, last_id)
+        self._unsaved = {
+            record.id: dataclasses.replace(record, stored_s=record.stored_s + forward_s)
+            for record in self._unsaved.values()
+        }
+
+    def _fail(self, path: Path, error: sqlite3.Error | OSError) -> None:
+        """Go on in memory for a while; a file that is spoilt is replaced at the next occasion."""
+        self._retry_s = time.monotonic() + RETRY_S
+        if not (isinstance(error, sqlite3.Error) and is_spoilt(error)):
+            self._tell(f"{path} cannot be written: {error}")
+            return
+        self.close()
+        self._forget_saved()
+        self._tell(f"{path} was spoilt: {error}")
+        if aside := move_aside(path):
+            self.aside += 1
+            self._retry_s = 0.0
+            log.error("store is begun anew, the spoilt one is kept path=%s aside=%s", path, aside)
+
+    def _forget_saved(self) -> None:
+        """The file is gone, and only what memory holds remains; `<kind>.lost` tells how many records it took."""
+        remaining, sizes = Counter[str](), Counter[str]()
+        for record in self._unsaved.values():
+            remaining[record.kind] += 1
+            sizes[record.kind] += record.size_bytes
+        for kind, count in (self.counts - remaining).items():
+            self._tally[f"{kind}.lost"] += count
+        self.counts, self.sizes = remaining, sizes
+        self._spoilt_to_id, self._survivors = self._last_id, set(self._unsaved)
+        self._undeleted.clear()
+        self._untold = Counter(self._tally)
+
+    def _recover(self) -> None:
+        if self.problem is not None:
+            log.info("store works again path=%s", self._path)
+        self.problem, self._retry_s = None, 0.0
+
+    def _tell(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning("store works in memory problem=%r", problem)
+        self.problem = problem
+
+    def _count(self, record: Record, sign: Literal[1, -1]) -> None:
+        self.counts[record.kind] += sign
+        self.sizes[record.kind] += sign * record.size_bytes

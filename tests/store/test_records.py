@@ -1,0 +1,245 @@
+"""Records: what a commit holds, and what a disk that is full, read-only, foreign or spoilt does to them: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_app.store import records as records_module
+from edge_app.store.clock import StoreClock
+from edge_app.store.database import ASIDE_KEPT
+from edge_app.store.records import Record, Records
+
+ROOT = Path(__file__).parents[2]
+KINDS = frozenset({"answer"})
+
+
+def make(path: Path | None) -> Records:
+    return Records(path, 2**20, KINDS)
+
+
+def put(records: Records, *payloads: bytes, kind: str = "answer") -> list[Record]:
+    made = []
+    for payload in payloads:
+        record = Record(records.next_id(), kind, "m", "t", payload, None, records.now_s)
+        records.put(record)
+        made.append(record)
+    return made
+
+
+def payloads(records: Records, kind: str = "answer") -> list[bytes]:
+    return [record.payload for record in records.all(kind)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "messages.db"
+
+
+def test_records_are_one_sequence_on_disk_and_in_memory(path: Path) -> None:
+    """Readers do not see what has been committed and what has not."""
+    records = make(path)
+    first, _ = put(records, b"0", b"1")
+    records.commit()
+    put(records, b"2")
+    records.delete(first)
+    assert payloads(records) == [b"1", b"2"]
+    records.commit()
+    assert payloads(records) == [b"1", b"2"] and records.counts["answer"] == 2
+    records.close()
+
+
+def test_a_killed_process_loses_nothing_that_it_committed(path: Path) -> None:
+    """SIGKILL between two commits: the first is whole, the second never was."""
+    program = f"""
+        import os, signal
+        from pathlib import Path
+        from edge_app.store.records import Record, Records
+        records = Records(Path({str(path)!r}), 2**20, frozenset())
+        for number in range(20):
+            records.put(Record(records.next_id(), "answer", "m", "t", b"%d" % number, None, 0.0))
+            records.add("answer.accepted")
+            if number == 14:
+                records.commit()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    records = make(path)
+    assert payloads(records) == [b"%d" % number for number in range(15)]
+    assert records.tally("answer.accepted") == 15
+    records.close()
+
+
+def test_only_the_owner_may_read_the_file(path: Path) -> None:
+    """Answers about what a camera saw are nobody else's business."""
+    umask = os.umask(0)
+    try:
+        make(path).close()
+    finally:
+        os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_that_takes_nothing_is_lived_with_and_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Records go on in memory, in order, and reach the disk when it has room; said once, not at each try."""
+    monkeypatch.setattr(records_module, "RETRY_S", 0.0)
+    records = make(path)
+    (first,) = put(records, b"0")
+    records.commit()
+    assert records._connection is not None
+    (pages,) = records._connection.execute("PRAGMA page_count").fetchone()
+    records._connection.execute(f"PRAGMA max_page_count = {pages}")
+    put(records, b"1" * 50_000)
+    records.delete(first)
+    for _ in range(3):
+        records.commit()
+    assert records.problem is not None and "full" in records.problem
+    assert sum("works in memory" in record.message for record in caplog.records) == 1
+    assert payloads(records) == [b"1" * 50_000] and records.unsaved_bytes > 50_000
+    records._connection.execute("PRAGMA max_page_count = 10000")
+    records.commit()
+    assert records.problem is None and records.unsaved_bytes == 0
+    records.close()
+    assert payloads(make(path)) == [b"1" * 50_000]
+
+
+def set_layout(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+SPOILT: dict[str, Callable[[Path], object]] = {
+    "random bytes": lambda path: path.write_bytes(b"\x5a\xa5" * 8192),
+    "header of zeros": lambda path: path.write_bytes(b"\0" * 100 + path.read_bytes()[100:]),
+    "cut in half": lambda path: os.truncate(path, path.stat().st_size // 2 // 512 * 512 + 77),
+    "another layout": set_layout,
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_spoilt_store_is_moved_aside_and_begun_anew(path: Path, how: str) -> None:
+    """Whatever lies there, a new store works at once; the old one is kept for whoever wants to look."""
+    records = make(path)
+    put(records, *(b"x" * 1000 for _ in range(30)))
+    records.commit()
+    records.close()
+    SPOILT[how](path)
+    records = make(path)
+    assert (records.aside, records.problem) == (1, None)
+    put(records, b"new")
+    records.commit()
+    records.close()
+    assert payloads(make(path)) == [b"new"]
+    assert path.with_name("messages.db.spoilt-1").exists()
+
+
+def test_a_store_that_is_spoilt_while_it_is_used_is_replaced_and_what_it_held_counted(path: Path) -> None:
+    """What only the file held is lost and told; what memory still holds goes to the new file."""
+    records = make(path)
+    held = put(records, *(b"%d" % number * 2000 for number in range(40)))
+    records.commit()
+    assert records._connection is not None
+    records._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    records._connection.execute("PRAGMA shrink_memory")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    put(records, b"new")
+    assert payloads(records)[-1:] == [b"new"]
+    assert records.aside == 1 and records.tally("answer.lost") == 40
+    assert records.counts["answer"] == 1
+    assert not records.delete(held[0])  # an acknowledgement that comes for one of them changes no count
+    assert records.counts["answer"] == 1
+    records.commit()
+    assert records.problem is None
+    records.close()
+    again = make(path)
+    assert payloads(again) == [b"new"] and again.tally("answer.lost") == 40
+    again.close()
+
+
+def test_a_byte_that_changed_on_the_disk_is_never_sent(path: Path) -> None:
+    """SQLite would hand it out; the row's own checksum does not."""
+    records = make(path)
+    put(records, b"the door is closed")
+    records.commit()
+    records.close()
+    path.write_bytes(path.read_bytes().replace(b"door is closed", b"door is open!!"))
+    records = make(path)
+    assert payloads(records) == [] and records.aside == 1
+    records.close()
+
+
+def test_spoilt_files_do_not_fill_the_disk(path: Path) -> None:
+    """Of many, the newest are kept."""
+    for _ in range(5):
+        make(path).close()
+        path.write_bytes(b"spoilt" * 1000)
+    make(path).close()
+    assert len(list(path.parent.glob("*.spoilt-*"))) <= ASIDE_KEPT + 1
+
+
+def test_a_folder_that_cannot_be_used_leaves_memory(tmp_path: Path) -> None:
+    """A file in place of the folder, here: root may write to read-only folders."""
+    (tmp_path / "state").write_text("in the way")
+    records = make(tmp_path / "state" / "messages.db")
+    put(records, b"0")
+    records.commit()
+    assert records.problem is not None and payloads(records) == [b"0"]
+
+
+def test_a_second_service_on_one_store_works_in_memory_until_the_first_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both would send everything; ids of the two never clash when the second takes the file over."""
+    monkeypatch.setattr(records_module, "RETRY_S", 0.0)
+    first, second = make(path), make(path)
+    put(first, b"of the first")
+    first.commit()
+    put(second, b"of the second")
+    second.add("answer.accepted")
+    second.commit()
+    assert second.problem is not None and "locked" in second.problem
+    first.close()
+    second.commit()
+    assert second.problem is None
+    assert payloads(second) == [b"of the first", b"of the second"]
+    assert (second.counts["answer"], second.tally("answer.accepted")) == (2, 1)
+    second.close()
+
+
+def test_the_clock_of_a_store_cannot_be_set(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on over restarts of the service, and of the machine, whatever the wall clock says."""
+    records = make(path)
+    records._clock._base_s += 1000
+    put(records, b"0")
+    records.commit()
+    records.close()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    again = make(path)
+    assert 1000 <= again.now_s < 1100
+    again.close()
+
+    class OtherBoot(StoreClock):
+        def __init__(self) -> None:
+            super().__init__()
+            self._boot_id = "another"
+
+    monkeypatch.setattr(records_module, "StoreClock", OtherBoot)
+    monkeypatch.setattr(time, "monotonic", lambda: 5.0)
+    rebooted = make(path)
+    assert 1000 <= rebooted.now_s < 1100
+    rebooted.close()

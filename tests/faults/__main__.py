@@ -94,7 +94,7 @@ def _run_row(row: Fault, arguments: argparse.Namespace) -> Outcome:
     limit_s = row.limit_s * max(1.0, times / row.short)
     with tempfile.TemporaryDirectory(prefix="fault-") as name:
         outcome, log = Path(name, "outcome.json"), Path(name, "log")
-        command = [*entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), str(outcome)]
+        command = [*entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), name]
         with log.open("wb") as output:
             environ = {**os.environ, SABOTAGE: arguments.sabotage or ""}
             process = subprocess.Popen(

@@ -79,7 +79,7 @@ def quiet_accounts(listener: Listener, timeout_s: float) -> Accounts:
 
 
 def captions_per_s(listener: Listener, seconds: float, *, until_s: float | None = None) -> float:
-    """Captions a second of the first camera in the seconds before a moment (monotonic); left out: in the next seconds."""
+    """Captions a second of the first camera in the seconds before a moment (monotonic); left out: in the next ones."""
     if until_s is None:
         time.sleep(seconds)
         until_s = time.monotonic()

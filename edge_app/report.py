@@ -31,6 +31,7 @@ def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> 
             "state": model_state(dispatcher),
             "problem": dispatcher.model_problem,
             "requested_device": config.model.device,
+            "requested_text_device": config.model.text_device,
             **(dispatcher.model_info or {}),
         },
         "cameras": cameras,

@@ -208,7 +208,7 @@ class Service:
             self._publisher.camera_status(camera, online=online)
             self._publisher.info(self._info())
             self._tell_status()
-        self._session.check()
+        self._session.check(now_s)
         self._reception.resume(now_s)
         self._store.outbox.drop_old()
         if self._session.connected and now_s >= self._next_gap_s:

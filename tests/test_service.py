@@ -38,6 +38,7 @@ class ServiceProcess:
         start: str = "",
         source: str = "scene:",
         environ: dict[str, str] | None = None,
+        state: Path | None = None,
     ) -> None:
         self.folder = folder
         bundles = ", ".join(f'"{path}"' for path in (folder, start) if path)
@@ -61,7 +62,7 @@ class ServiceProcess:
             [health]
             interval_s = 1
             [store]
-            dir = "{folder / "state"}"
+            dir = "{state or folder / "state"}"
             {settings}
             """,
             encoding="utf-8",

@@ -6,6 +6,7 @@ had. One that does not hold any more is not used, and the reason is told.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -92,6 +93,8 @@ def write_choice(folder: Path, bundle: Bundle, placement: Placement) -> Path:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise _unwritable(folder, error) from error
     return path
 

@@ -7,6 +7,7 @@ wrapper; everything else is done by the thread that takes the events (session.py
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import socket
@@ -151,6 +152,13 @@ class Connection:
         """Tell the broker that it may forget a message; one of an earlier connection it sends again anyway."""
         if receipt.connection == self._number:
             self._client.ack(receipt.mid, 1)
+
+    def cut(self) -> None:
+        """Break the connection as a pulled plug would; paho then connects anew, with the usual delay."""
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            with contextlib.suppress(OSError):  # it has just broken by itself
+                sock.shutdown(socket.SHUT_RDWR)
 
     def stop(self, timeout_s: float) -> None:
         """Disconnect and wait for paho's thread, but not longer than `timeout_s`: it may hang in a name look-up."""

@@ -27,6 +27,7 @@ from edge_app.mqtt.topics import Topics
 from edge_app.store.outbox import Message, Outbox
 from edge_app.store.records import Record
 
+SILENCE_S = 30.0  # without an acknowledgement that is owed: the broker answers pings, perhaps, but does not work
 PACKET_HEADER_BYTES = 64  # an upper bound of what a PUBLISH adds to topic, payload and correlation data
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Session:
         self._again_s = 0.0
         self._refusals = Backoff(1, 30)
         self._state_mids: set[int] = set()
+        self._progress_s = 0.0  # monotonic time of the last acknowledgement, or of the first message that owes us one
 
     @property
     def settled(self) -> bool:
@@ -101,11 +103,17 @@ class Session:
             case SubscriptionsRefused(reason):
                 self._tell_problem(f"the broker refuses a subscription: {reason}")
 
-    def check(self) -> None:
-        """Mend a network thread that has died; call this now and then."""
+    def check(self, now_s: float) -> None:
+        """Mend a network thread that has died, and a connection that is one in name only; call this now and then."""
         if self._connection.revive():
             log.error("mqtt network thread had ended and was started again")
             self.handle(Disconnected("the network thread ended", taken_over=False))
+        if not (self._records_by_mid or self._state_mids):
+            self._progress_s = now_s
+        elif self.connected and now_s - self._progress_s > SILENCE_S:
+            self._progress_s = now_s
+            self._tell_problem(f"the broker has acknowledged nothing for {SILENCE_S:g} s; connecting anew")
+            self._connection.cut()
 
     def close(self) -> None:
         """Publish `offline` behind everything else; the caller then handles events until `settled`."""
@@ -120,6 +128,7 @@ class Session:
         if self.connected:  # paho's thread was quicker than its own farewell
             self._forget_wire()
         self.connected, self.problem = True, None
+        self._progress_s = time.monotonic()
         self._packet_maximum_bytes = event.packet_maximum_bytes
         log.info("mqtt connected pending=%d", self._outbox.pending)
         self._connection.subscribe(self._topics.subscriptions())
@@ -145,6 +154,7 @@ class Session:
         self._state_mids.clear()
 
     def _on_acknowledged(self, mid: int, refusal: Refusal | None) -> None:
+        self._progress_s = time.monotonic()
         self._state_mids.discard(mid)
         record = self._records_by_mid.pop(mid, None)
         if refusal:

@@ -124,3 +124,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_measuring(tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(EdgeAppError, match=r"cannot be written to .*file/state .*--state-dir"):
         refuse_unwritable(tmp_path / "file" / "state")
+
+
+def test_a_choice_that_cannot_be_written_leaves_nothing(tmp_path: Path, bundle: Bundle) -> None:
+    """On a disk that is full a half-written file would be one more that is never taken away."""
+    choice_path(tmp_path, bundle).mkdir()
+    with pytest.raises(EdgeAppError, match="cannot be written"):
+        write_choice(tmp_path, bundle, SPLIT)
+    assert [path.name for path in tmp_path.iterdir()] == [choice_path(tmp_path, bundle).name]

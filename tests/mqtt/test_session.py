@@ -16,6 +16,7 @@ import pytest
 
 from edge_app.errors import ConfigError
 from edge_app.inbox import Inbox
+from edge_app.mqtt import session as session_module
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
@@ -73,7 +74,7 @@ class Node:
                 self.session.acknowledge(event.receipt)
         elif event is not None:
             self.session.handle(event)  # type: ignore[arg-type]
-        self.session.check()
+        self.session.check(time.monotonic())
         self.session.flush()
 
     def until_settled(self) -> None:
@@ -160,6 +161,22 @@ def test_answers_on_the_wire_when_the_broker_dies_arrive_once_and_in_order(broke
     assert [message.payload for message in watcher.messages] == [b"%d" % number for number in range(20)]
     assert node.account == Account(20, 20, 0, 0)
     watcher.close()
+
+
+def test_a_broker_that_acknowledges_nothing_is_left(
+    broker: Broker, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs, or it has forgotten what it owes: a new connection, where everything goes again, is the only remedy."""
+    node = make_node(broker.port, keepalive_s=60)  # pings would show it only in a minute or two
+    node.until_settled()
+    broker.signal(signal.SIGSTOP)
+    node.send(TOPICS.answer, b"0")
+    monkeypatch.setattr(session_module, "SILENCE_S", 0.5)
+    node.until(lambda: not node.session.connected, "the connection to be cut")
+    monkeypatch.undo()
+    broker.signal(signal.SIGCONT)
+    node.until_settled()
+    assert node.account == Account(1, 1, 0, 0)
 
 
 def test_a_will_says_offline_when_the_connection_breaks(broker: Broker, make_node: MakeNode) -> None:
@@ -261,6 +278,37 @@ def test_the_broker_is_told_to_keep_large_packets(broker: Broker, make_node: Mak
     watcher.publish(TOPICS.ask, b"what")
     node.until(lambda: len(node.received) >= 2, "the two questions that fit")
     assert [(message.size_bytes, message.payload) for message in node.received] == [(20_000, b""), (4, b"what")]
+    watcher.close()
+
+
+@PROTOCOLS
+def test_what_is_not_acknowledged_comes_again_after_a_reconnect(
+    broker: Broker, make_node: MakeNode, protocol: str
+) -> None:
+    """A question that was lost between arrival and disk is still the broker's; one that is stored is ours alone."""
+
+    def cut() -> None:
+        sock = node.connection._client.socket()
+        assert isinstance(sock, socket.socket)
+        sock.shutdown(socket.SHUT_RDWR)
+        node.until(lambda: not node.session.connected, "the loss to be seen")
+        node.until_settled()
+
+    watcher = Watcher(broker.port, TOPICS.availability)
+    node = make_node(broker.port, protocol=protocol)
+    node.until_settled()
+    node.acknowledges = False
+    watcher.publish(TOPICS.ask, b"first")
+    node.until(lambda: node.received, "the question")
+    node.acknowledges = True
+    cut()
+    node.until(lambda: len(node.received) == 2, "the question again")
+    assert [(message.payload, message.repeated) for message in node.received] == [(b"first", False), (b"first", True)]
+    assert node.received[0].fingerprint == node.received[1].fingerprint
+    cut()
+    watcher.publish(TOPICS.ask, b"second")
+    node.until(lambda: len(node.received) == 3, "the next question")
+    assert node.received[2].payload == b"second"
     watcher.close()
 
 

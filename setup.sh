@@ -13,7 +13,7 @@ say() { printf '%s\n' "setup: $*" >&2; }
 
 # Debian packages: what OpenCV's wheel links to, and what the tests start.
 runtime_packages="python3 python3-venv libgl1 libglib2.0-0"
-test_packages="$runtime_packages mosquitto mosquitto-clients ffmpeg gcc libc6-dev util-linux procps iproute2 nftables fiu-utils e2fsprogs"
+test_packages="$runtime_packages mosquitto mosquitto-clients ffmpeg gcc libc6-dev util-linux procps iproute2 nftables e2fsprogs"
 
 install_debian_packages() {
     missing=""

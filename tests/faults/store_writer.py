@@ -1,4 +1,4 @@
-"""Writes to a store as the service does, as fast as it can: `python -m tests.faults.store_writer FOLDER [careless]`.
+"""Writes to a store as the service does, nearly as fast: `python -m tests.faults.store_writer FOLDER [careless]`.
 
 On stdout, one line each: `kept ID` when a commit that holds a message has returned, `gone ID` before it is delivered.
 With `careless` nothing is durable, to show that a power cut then takes messages.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from pathlib import Path
 
 from edge_app.store.outbox import DURABLE_KINDS, Message, Outbox
@@ -15,6 +16,8 @@ from edge_app.store.records import Records
 from edge_app.store.store import FILE_NAME
 
 LIMIT_BYTES = 8 * 2**20
+PAUSE_S = 0.0005
+WAITING = 100
 PENDING = 200  # messages that wait at any time, once there are so many
 PAYLOAD = b'{"text": "' + b"a red cup on a wooden table " * 15 + b'"}'
 
@@ -29,18 +32,22 @@ def outbox_in(folder: Path, *, careless: bool = False) -> tuple[Records, Outbox]
 def main(argv: list[str]) -> None:
     """Write until the end."""
     records, outbox = outbox_in(Path(argv[0]), careless="careless" in argv)
-    waiting: list[int] = []
-    for number in itertools.count():
-        kind = "event" if number % 5 == 0 else "answer"
-        outbox.put(Message(kind, str(number), "edge_app/kitchen/answer", PAYLOAD))  # type: ignore[arg-type]
+    waiting: list[int] = []  # put, and not said to be on the disk
+    numbers = itertools.count()
+    while True:
+        if len(waiting) < WAITING:  # more would be dropped while the disk takes nothing
+            number = next(numbers)
+            kind = "event" if number % 5 == 0 else "answer"
+            outbox.put(Message(kind, str(number), "edge_app/kitchen/answer", PAYLOAD))  # type: ignore[arg-type]
+            waiting.append(number)
         records.commit()
-        waiting.append(number)
-        if records.problem is None:  # else what has failed is in the next commit, with the new
+        if records.problem is None:
             print(*(f"kept {each}" for each in waiting), sep="\n", flush=True)
             waiting.clear()
-        if outbox.pending > PENDING and (oldest := outbox.take()):
-            print(f"gone {oldest.msg_id}", flush=True)
-            outbox.deliver(oldest)
+            if outbox.pending > PENDING and (oldest := outbox.take()):
+                print(f"gone {oldest.msg_id}", flush=True)
+                outbox.deliver(oldest)
+        time.sleep(PAUSE_S)
 
 
 def messages_in(folder: Path) -> tuple[set[str], bool]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from tests.broker import wait_until
 from tests.faults.disk import Ext4Disk, memory_disk
-from tests.faults.fault import Outcome, UnavailableError, fault
+from tests.faults.fault import Outcome, fault
 from tests.faults.harness import Harness, until_captioned
 from tests.faults.judge import captions_per_s
 from tests.faults.node import TOPICS
+from tests.faults.preload import FailingDisk
 from tests.faults.store_writer import Kept, messages_in
 from tests.faults.traffic import Traffic
 
@@ -22,7 +23,6 @@ FULL_S = 12.0
 BACK_S = 10.0
 FAILING_S = 20.0
 WRITING_S = 7.0  # a failed commit is tried again after 5 s
-FIU = [Path("/usr/lib/fiu/fiu_run_preload.so"), Path("/usr/lib/fiu/fiu_posix_preload.so")]
 
 
 def store_mode(traffic: Traffic, mode: str, since_s: float, timeout_s: float = 20) -> float:
@@ -73,20 +73,20 @@ def random_disk_errors(harness: Harness, times: int) -> Outcome:
 
     So for a writer that is killed `times` times; and for a service, which answers everything and keeps its accounts.
     """
-    if not all(library.exists() for library in FIU):
-        raise UnavailableError("fiu-run is not installed; install fiu-utils")
+    disk = FailingDisk(harness.folder, seed=3)
     folder = harness.new_folder("store")
     missing = spoilt = rows = 0
     for number in range(times):
         with harness.fault(f"failing disk {number}"):
             kept = Kept()
-            kept.read(_killed_writer(folder / str(number)))
+            kept.read(_killed_writer(folder / str(number), disk.environ(folder, 0.002)))
         found, was_spoilt = messages_in(folder / str(number))
         missing += len(kept.ids - found)
         spoilt += was_spoilt
         rows += len(kept.ids)
     with harness.fault("failing disk of a service"):
-        traffic = Traffic(harness, environ=failing_disk(0.05))
+        state = harness.new_folder("state")
+        traffic = Traffic(harness, state=state, environ=disk.environ(state, 0.02))
         time.sleep(FAILING_S)
         verdict = traffic.judged()
     problems = traffic.node.log.count("store works in memory")
@@ -98,27 +98,17 @@ def random_disk_errors(harness: Harness, times: int) -> Outcome:
         None,
         None,
         passed=not lost and not spoilt and verdict.passed(0.02) and problems > 0 and rows > 0,
-        figure=f"{missing} of {rows} rows missing after kill -9, {spoilt} stores spoilt; service {problems} times in memory: {verdict}",
+        figure=f"{missing} of {rows} rows missing after kill -9, {spoilt} stores spoilt; a service that was "
+        f"{problems} times in memory: {verdict}",
     )
 
 
-def failing_disk(share: float) -> dict[str, str]:
-    """The environment in which a process finds its disk failing (fiu-run(1), fiu-posix_preload)."""
-    errors = {"io/rw/pwrite": errno.ENOSPC, "io/sync/fdatasync": errno.EIO, "io/sync/fsync": errno.EIO}
-    enable = "enable_random name=posix/{},probability={},failinfo={}"
-    return {
-        "LD_PRELOAD": " ".join(map(str, FIU)),
-        "FIU_ENABLE": "\n".join(enable.format(name, share, number) for name, number in errors.items()),
-    }
-
-
-def _killed_writer(folder: Path) -> bytes:
+def _killed_writer(folder: Path, failing: dict[str, str]) -> bytes:
     """What a writer said until it was killed."""
     command = [sys.executable, "-m", "tests.faults.store_writer", str(folder)]
-    environ = {**os.environ, **failing_disk(0.005)}  # it writes all the time
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as writer:
-        time.sleep(WRITING_S)
-        writer.kill()
+    with subprocess.Popen(command, env={**os.environ, **failing}, stdout=subprocess.PIPE) as writer:
+        killer = threading.Timer(WRITING_S, writer.kill)
+        killer.start()
         return writer.communicate()[0]
 
 

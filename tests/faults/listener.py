@@ -83,11 +83,13 @@ class Listener:
         self._topics = topics
         self._news = threading.Condition()
         self._subscribed = threading.Event()
+        self._sent: set[int] = set()
         self._acknowledged: set[int] = set()
+        self._unsure: set[int] = set()
         self.client = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
         self.client.on_connect = self._on_connect
         self.client.on_subscribe = lambda *_: self._subscribed.set()
-        self.client.on_disconnect = lambda *_: self._subscribed.clear()
+        self.client.on_disconnect = self._on_disconnect
         self.client.on_message = self._on_message
         self.client.on_publish = lambda _client, _data, mid, *_: self._acknowledged.add(mid)
         self.client.reconnect_delay_set(RECONNECT_S, RECONNECT_S)  # type: ignore[arg-type]  # it says int
@@ -124,11 +126,17 @@ class Listener:
             properties.ResponseTopic = response_topic
         if correlation is not None:
             properties.CorrelationData = correlation
-        return self.client.publish(topic, payload, 1, retain, properties).mid
+        mid = self.client.publish(topic, payload, 1, retain, properties).mid
+        self._sent.add(mid)
+        return mid
 
     def is_acknowledged(self, mid: int) -> bool:
         """Whether the broker has taken a message over."""
         return mid in self._acknowledged
+
+    def was_sent_twice(self, mid: int) -> bool:
+        """Whether we may have sent a message twice ourselves: the connection broke before it was acknowledged."""
+        return mid in self._unsure
 
     def counts(self, condition: Callable[[Arrival], Any]) -> Counter[str]:
         """How often each `msg_id` came, without what the broker itself sent again."""
@@ -144,6 +152,10 @@ class Listener:
     ) -> None:
         if not reason.is_failure:
             client.subscribe([(topic, 1) for topic in self._topics])
+
+    def _on_disconnect(self, *_: object) -> None:
+        self._subscribed.clear()
+        self._unsure |= self._sent - self._acknowledged
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         arrival = Arrival(

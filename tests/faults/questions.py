@@ -78,8 +78,12 @@ class Questions:
         return [name for name in self.asked if name not in answers]
 
     def answered_twice(self) -> list[str]:
-        """Questions with two different answers: with more than one `msg_id`, that is."""
-        return [name for name, came in self.answers().items() if len({each.msg_id for each in came}) > 1]
+        """Questions that reached the broker once and have answers of more than one `msg_id`."""
+        return [
+            name
+            for name, came in self.answers().items()
+            if len({each.msg_id for each in came}) > 1 and not self._sender.was_sent_twice(self._sent[name])
+        ]
 
     def codes(self) -> Counter[str]:
         """How often the first answer of a question was `ok` or an error, by its code."""

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
             waiting.append(number)
         records.commit()
         if records.problem is None:
-            print(*(f"kept {each}" for each in waiting), sep="\n", flush=True)
+            print("".join(f"kept {each}\n" for each in waiting), end="", flush=True)
             waiting.clear()
             if outbox.pending > PENDING and (oldest := outbox.take()):
                 print(f"gone {oldest.msg_id}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -20,13 +21,14 @@ class Questions:
 
     def __init__(self, sender: Listener, *, heard_by: Listener | None = None, timeout_s: float = 60) -> None:
         self._sender, self._listener, self._timeout_s = sender, heard_by or sender, timeout_s
+        self._numbers = itertools.count(1)  # a row may ask while `begin` does
         self._sent: dict[str, int] = {}  # id: how the connection names it
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def ask(self, text: str = "what is it", *, timeout_s: float | None = None, times: int = 1) -> str:
         """Send one question, the same message `times` times over, and return its id at once."""
-        name = f"q{len(self._sent) + 1}"
+        name = f"q{next(self._numbers)}"
         values = {"id": name, "question": text, "timeout_s": timeout_s or self._timeout_s}
         for _ in range(times):
             self._sent[name] = self._sender.publish(TOPICS.ask, json.dumps(values))

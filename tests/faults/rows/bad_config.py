@@ -74,7 +74,7 @@ def _with(text: str, section: str, field: str, line: str) -> str:
             lines.append(each)
         if each in headers:
             lines.append(line)
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def _settings() -> Iterator[tuple[str, str]]:

@@ -18,9 +18,9 @@ WATCH_S = 4.0
 
 @fault("T1", "wall clock jumps", short=5, long=50)
 def clock_jumps(harness: Harness, times: int) -> Outcome:
-    """An hour on, an hour back, ten years on, to 1970 and right again: captions, limits, connection go on as before.
+    """An hour on, an hour back, ten years on, to 1970, right again: captions, limits, connection go on as before.
 
-    Each jump comes while the broker is away as well, and with a restart of the service: it makes nothing old that waits.
+    Each jump comes while the broker is away, too, and with a restart of the service: it makes nothing old that waits.
     """
     clock = WallClock(harness.folder)
     traffic = Traffic(harness, environ=clock.environ)

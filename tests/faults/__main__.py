@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from tests.faults import report
 from tests.faults.fault import Fault, Outcome, all_faults
+from tests.faults.harness import KEPT
 from tests.faults.listener import SABOTAGE
 from tests.faults.row import failed
 from tests.faults.world import entrance
@@ -38,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--sabotage", choices=["forget", "double"], help="spoil the subscriber: rows that count messages must now fail"
     )
+    p.add_argument("--keep", metavar="DIR", type=Path, help="put what rows measured besides into this folder")
     p.add_argument("--list", action="store_true", help="print the rows and run none")
     shown = p.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="one JSON object a fault on stdout, and nothing else")
@@ -105,6 +108,8 @@ def _run_row(row: Fault, arguments: argparse.Namespace) -> Outcome:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if arguments.keep and (kept := Path(name, KEPT)).is_dir():
+            shutil.copytree(kept, arguments.keep, dirs_exist_ok=True)
         if not outcome.exists():
             what = f"took longer than {limit_s:g} s" if process.returncode == -9 else f"ended with {process.returncode}"
             result = failed(times, f"the row {what}")

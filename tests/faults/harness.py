@@ -21,6 +21,7 @@ from tests.faults.node import ALL_TOPICS, CAMERA, TOPICS, Model, Node, Settings
 
 # As docs/mosquitto has it: what the broker has acknowledged is on its disk a second later, at most.
 DURABLE = "persistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true"
+KEPT = "kept"  # folder of what a row leaves
 LOG_TAIL_LINES = 25
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,12 @@ class Harness:
         listener = Listener(port, *(topics or ALL_TOPICS), name=name)
         self._parts.callback(listener.close)
         return listener
+
+    def keep(self, name: str, text: str) -> None:
+        """Leave a file for whoever started the suite with `--keep`."""
+        folder = self.folder / KEPT
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
 
     def closing(self, part: Closable) -> None:
         """Close something else of the row's with all the rest."""

@@ -14,6 +14,7 @@ say() { printf '%s\n' "setup: $*" >&2; }
 # Debian packages: what OpenCV's wheel links to, and what the tests start.
 runtime_packages="python3 python3-venv libgl1 libglib2.0-0"
 test_packages="$runtime_packages mosquitto mosquitto-clients minisign ffmpeg gcc libc6-dev util-linux procps iproute2 nftables"
+test_packages="$test_packages e2fsprogs"
 # The units are checked by systemd's own tools and run under a systemd in a container.
 test_packages="$test_packages systemd systemd-container shellcheck"
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edge_app.child import Backoff
+from edge_app.backoff import Backoff
 from edge_app.settings import MetricsConfig
 
 if TYPE_CHECKING:

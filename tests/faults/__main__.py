@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,8 @@ from pathlib import Path
 
 from tests.faults import report
 from tests.faults.fault import Fault, Outcome, all_faults
+from tests.faults.harness import KEPT
+from tests.faults.listener import SABOTAGE
 from tests.faults.row import failed
 from tests.faults.world import entrance
 from tests.processes import ROOT
@@ -33,6 +37,10 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--times", metavar="N", type=int, help="each fault N times")
     p.add_argument("--only", metavar="M1,C3", help="only these rows")
     p.add_argument("--jobs", metavar="N", type=int, default=3, help="rows at once; default: 3")
+    p.add_argument(
+        "--sabotage", choices=["forget", "double"], help="spoil the subscriber: rows that count messages must now fail"
+    )
+    p.add_argument("--keep", metavar="DIR", type=Path, help="put what rows measured besides into this folder")
     p.add_argument("--list", action="store_true", help="print the rows and run none")
     shown = p.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="one JSON object a fault on stdout, and nothing else")
@@ -89,14 +97,19 @@ def _run_row(row: Fault, arguments: argparse.Namespace) -> Outcome:
     limit_s = row.limit_s * max(1.0, times / row.short)
     with tempfile.TemporaryDirectory(prefix="fault-") as name:
         outcome, log = Path(name, "outcome.json"), Path(name, "log")
-        command = [*entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), str(outcome)]
+        command = [*entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), name]
         with log.open("wb") as output:
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            environ = {**os.environ, SABOTAGE: arguments.sabotage or ""}
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
             try:
                 process.wait(limit_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if arguments.keep and (kept := Path(name, KEPT)).is_dir():
+            shutil.copytree(kept, arguments.keep, dirs_exist_ok=True)
         if not outcome.exists():
             what = f"took longer than {limit_s:g} s" if process.returncode == -9 else f"ended with {process.returncode}"
             result = failed(times, f"the row {what}")

@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from tests.broker import Broker
+from tests.broker import MEMORY_ONLY, Broker
 from tests.faults.listener import Listener
 from tests.faults.node import ALL_TOPICS, CAMERA, TOPICS, Model, Node, Settings
 
 # As docs/mosquitto has it: what the broker has acknowledged is on its disk a second later, at most.
 DURABLE = "persistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true"
+KEPT = "kept"  # folder of what a row leaves
 LOG_TAIL_LINES = 25
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,13 @@ class Spell:
     name: str
     began_s: float
     ended_s: float
+
+
+class Closable(Protocol):
+    """What has to be closed."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Harness:
@@ -50,10 +59,11 @@ class Harness:
     def __exit__(self, *_: object) -> None:
         self._parts.close()
 
-    def broker(self, settings: str = "allow_anonymous true") -> Broker:
-        """A mosquitto on a free port that keeps its messages over a restart; `stop`, `signal`, `start` break it."""
+    def broker(self, settings: str = "allow_anonymous true", *, durable: bool = True) -> Broker:
+        """A mosquitto on a free port; `stop`, `signal`, `start` break it. A durable one keeps what it acknowledged."""
         folder = self.new_folder("broker")
-        broker = Broker(folder, f"max_queued_messages 0\n{settings}", DURABLE.format(folder=folder))
+        persistence = DURABLE.format(folder=folder) if durable else MEMORY_ONLY
+        broker = Broker(folder, f"max_queued_messages 0\nset_tcp_nodelay true\n{settings}", persistence)
         self._parts.callback(broker.stop)
         return broker
 
@@ -76,6 +86,16 @@ class Harness:
         listener = Listener(port, *(topics or ALL_TOPICS), name=name)
         self._parts.callback(listener.close)
         return listener
+
+    def keep(self, name: str, text: str) -> None:
+        """Leave a file for whoever started the suite with `--keep`."""
+        folder = self.folder / KEPT
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+    def closing(self, part: Closable) -> None:
+        """Close something else of the row's with all the rest."""
+        self._parts.callback(part.close)
 
     @contextmanager
     def fault(self, name: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.faults.listener import Arrival, Listener
-from tests.faults.node import TOPICS
+from tests.faults.node import CAMERA, TOPICS
 
 Accounts = Mapping[str, Mapping[str, int]]
 """`{class: {"accepted", "delivered", "dropped", "pending"}}`, as `health.store.accounts`."""
@@ -76,6 +76,16 @@ def quiet_accounts(listener: Listener, timeout_s: float) -> Accounts:
             return newest[1]
         assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for the outbox to be empty: {newest[-1:]}"
         time.sleep(0.1)
+
+
+def captions_per_s(listener: Listener, seconds: float, *, until_s: float | None = None) -> float:
+    """Captions a second of the first camera in the seconds before a moment (monotonic); left out: in the next ones."""
+    if until_s is None:
+        time.sleep(seconds)
+        until_s = time.monotonic()
+    topic = TOPICS.caption(CAMERA)
+    captions = listener.heard(lambda each: each.topic == topic and not each.retained, until_s - seconds)
+    return sum(each.arrived_s <= until_s for each in captions) / seconds
 
 
 def accounts_of(health: Arrival) -> Accounts:

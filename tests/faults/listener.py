@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.broker import PATIENCE_S, wait_until
 
+SABOTAGE = "FAULTS_SABOTAGE"  # variable of the environment
 SESSION_EXPIRY_S = 24 * 3600
 RECONNECT_S = 0.2  # at once, nearly: what the node does while the broker comes back must not go unseen
 
@@ -56,6 +58,23 @@ class Arrival:
         return "ok" if self.values["status"] == "ok" else str(self.values["error"]["code"])
 
 
+def _honest(_: Arrival) -> int:
+    return 1
+
+
+# Ways to spoil the listener, to see that a row fails: how often it notes a message that came.
+_SABOTAGE: dict[str, Callable[[Arrival], int]] = {
+    "forget": lambda arrival: 0 if _is_seventh(arrival) else 1,
+    "double": lambda arrival: 2 if _is_seventh(arrival) else 1,
+}
+
+
+def _is_seventh(arrival: Arrival) -> bool:
+    """Whether the number in the `msg_id`, which is `<run>-<number>`, can be divided by 7."""
+    number = (arrival.msg_id or "").rpartition("-")[2]
+    return number.isdigit() and int(number) % 7 == 0 and not arrival.retained
+
+
 class Listener:
     """Hears `topics` through every outage; QoS 1 messages that come while it is away are kept for it by the broker."""
 
@@ -64,11 +83,13 @@ class Listener:
         self._topics = topics
         self._news = threading.Condition()
         self._subscribed = threading.Event()
+        self._sent: set[int] = set()
         self._acknowledged: set[int] = set()
+        self._unsure: set[int] = set()
         self.client = Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
         self.client.on_connect = self._on_connect
         self.client.on_subscribe = lambda *_: self._subscribed.set()
-        self.client.on_disconnect = lambda *_: self._subscribed.clear()
+        self.client.on_disconnect = self._on_disconnect
         self.client.on_message = self._on_message
         self.client.on_publish = lambda _client, _data, mid, *_: self._acknowledged.add(mid)
         self.client.reconnect_delay_set(RECONNECT_S, RECONNECT_S)  # type: ignore[arg-type]  # it says int
@@ -105,11 +126,17 @@ class Listener:
             properties.ResponseTopic = response_topic
         if correlation is not None:
             properties.CorrelationData = correlation
-        return self.client.publish(topic, payload, 1, retain, properties).mid
+        mid = self.client.publish(topic, payload, 1, retain, properties).mid
+        self._sent.add(mid)
+        return mid
 
     def is_acknowledged(self, mid: int) -> bool:
         """Whether the broker has taken a message over."""
         return mid in self._acknowledged
+
+    def was_sent_twice(self, mid: int) -> bool:
+        """Whether we may have sent a message twice ourselves: the connection broke before it was acknowledged."""
+        return mid in self._unsure
 
     def counts(self, condition: Callable[[Arrival], Any]) -> Counter[str]:
         """How often each `msg_id` came, without what the broker itself sent again."""
@@ -126,6 +153,10 @@ class Listener:
         if not reason.is_failure:
             client.subscribe([(topic, 1) for topic in self._topics])
 
+    def _on_disconnect(self, *_: object) -> None:
+        self._subscribed.clear()
+        self._unsure |= self._sent - self._acknowledged
+
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         arrival = Arrival(
             message.topic,
@@ -137,7 +168,7 @@ class Listener:
             getattr(message.properties, "CorrelationData", None),
         )
         with self._news:
-            self.arrivals.append(arrival)
+            self.arrivals += [arrival] * _SABOTAGE.get(os.environ.get(SABOTAGE, ""), _honest)(arrival)
 
 
 def _json_object(payload: bytes | bytearray) -> dict[str, Any]:

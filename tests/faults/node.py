@@ -14,7 +14,7 @@ import psutil
 
 from edge_app.demo.service import bundle_path
 from edge_app.mqtt.topics import Topics
-from tests.broker import PATIENCE_S
+from tests.broker import PATIENCE_S, wait_until
 from tests.processes import ROOT, running
 from tests.toml import toml
 
@@ -93,6 +93,10 @@ class Node:
         """What the service has said since its newest start."""
         return self.log_path.read_text("utf-8", errors="replace") if self.log_path.exists() else ""
 
+    def expect_log(self, words: str, times: int = 1, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until the log of the newest start has `words` so many times."""
+        wait_until(lambda: self.log.count(words) >= times, f"{words!r} in the log, {times} times", timeout_s)
+
     def start(self) -> None:
         """Start the process, and return at once."""
         assert not self.is_running, "the node runs already"
@@ -125,6 +129,13 @@ class Node:
         """The processes of the service that run `module`, as `edge_app.camera.worker`."""
         children = psutil.Process(self.pid).children()
         return [child.pid for child in children if module in " ".join(child.cmdline())]
+
+    def peak_mib(self, *, begin: bool = False) -> float:
+        """The most resident memory of the service itself, in MiB, since the last call with `begin` (proc(5))."""
+        if begin:
+            Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:"))
 
     def resources(self) -> dict[str, float]:
         """`{"rss_mib", "descriptors", "threads"}` of the service and all its children together."""

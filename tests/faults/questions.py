@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -13,20 +14,24 @@ from tests.faults.node import TOPICS
 
 
 class Questions:
-    """Asks by the connection of a listener. A question counts as asked when the broker has acknowledged it."""
+    """Asks by the connection of a client. A question counts as asked when the broker has acknowledged it.
 
-    def __init__(self, listener: Listener, *, prefix: str = "q", timeout_s: float = 60) -> None:
-        self._listener, self._prefix, self._timeout_s = listener, prefix, timeout_s
+    The answers are those that `heard_by` hears; a flood is asked by a client of its own.
+    """
+
+    def __init__(self, sender: Listener, *, heard_by: Listener | None = None, timeout_s: float = 60) -> None:
+        self._sender, self._listener, self._timeout_s = sender, heard_by or sender, timeout_s
+        self._numbers = itertools.count(1)  # a row may ask while `begin` does
         self._sent: dict[str, int] = {}  # id: how the connection names it
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def ask(self, text: str = "what is it", *, timeout_s: float | None = None, times: int = 1) -> str:
         """Send one question, the same message `times` times over, and return its id at once."""
-        name = f"{self._prefix}{len(self._sent) + 1}"
+        name = f"q{next(self._numbers)}"
         values = {"id": name, "question": text, "timeout_s": timeout_s or self._timeout_s}
         for _ in range(times):
-            self._sent[name] = self._listener.publish(TOPICS.ask, json.dumps(values))
+            self._sent[name] = self._sender.publish(TOPICS.ask, json.dumps(values))
         return name
 
     def begin(self, every_s: float, text: str = "what is it") -> None:
@@ -51,7 +56,7 @@ class Questions:
     @property
     def asked(self) -> list[str]:
         """The ids of the questions that the broker has acknowledged."""
-        return [name for name, mid in list(self._sent.items()) if self._listener.is_acknowledged(mid)]
+        return [name for name, mid in list(self._sent.items()) if self._sender.is_acknowledged(mid)]
 
     @property
     def sent(self) -> int:
@@ -75,8 +80,12 @@ class Questions:
         return [name for name in self.asked if name not in answers]
 
     def answered_twice(self) -> list[str]:
-        """Questions with two different answers: with more than one `msg_id`, that is."""
-        return [name for name, came in self.answers().items() if len({each.msg_id for each in came}) > 1]
+        """Questions that reached the broker once and have answers of more than one `msg_id`."""
+        return [
+            name
+            for name, came in self.answers().items()
+            if len({each.msg_id for each in came}) > 1 and not self._sender.was_sent_twice(self._sent[name])
+        ]
 
     def codes(self) -> Counter[str]:
         """How often the first answer of a question was `ok` or an error, by its code."""

@@ -1,4 +1,7 @@
-"""Run one row in this process: `python -m tests.faults.row M1 10 OUTCOME.json`, which __main__ does in a new world."""
+"""Run one row in this process: `python -m tests.faults.row M1 10 FOLDER`, which __main__ does in a new world.
+
+The outcome is in `outcome.json` in FOLDER, which whoever started the row removes: what a row has mounted goes with it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 
@@ -18,17 +20,19 @@ from tests.faults.world import open_loopback
 
 def main(argv: list[str]) -> int:
     """Cause the fault and write the outcome; what went wrong is an outcome too."""
-    name, times, path = argv[0], int(argv[1]), Path(argv[2])
+    name, times, folder = argv[0], int(argv[1]), Path(argv[2])
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s")
     if os.getpid() == 1:
         open_loopback()
     all_faults()
-    path.write_text(json.dumps(dataclasses.asdict(_outcome(name, times))), encoding="utf-8")
+    (folder / "outcome.json").write_text(
+        json.dumps(dataclasses.asdict(_outcome(name, times, folder))), encoding="utf-8"
+    )
     return 0
 
 
-def _outcome(name: str, times: int) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix=f"fault-{name}-") as folder, Harness(Path(folder)) as harness:
+def _outcome(name: str, times: int, folder: Path) -> Outcome:
+    with Harness(folder) as harness:
         try:
             return FAULTS[name].cause(harness, times)
         except UnavailableError as error:

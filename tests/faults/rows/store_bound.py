@@ -1,0 +1,44 @@
+"""M7: more messages than the store may hold."""
+
+from __future__ import annotations
+
+import time
+
+from tests.faults.fault import Outcome, fault
+from tests.faults.harness import Harness
+from tests.faults.judge import through_the_outbox
+from tests.faults.node import TOPICS
+from tests.faults.traffic import Traffic
+
+AWAY_S = 30.0  # captions of 600 bytes, 100 a second: twice what the store holds
+
+
+@fault("M7", "outbox full", short=1, long=10)
+def outbox_full(harness: Harness, times: int) -> Outcome:
+    """A store of 1 MB and no broker: the oldest captions go, each is counted and told, and the accounts are exact."""
+    settings = {"store": {"limit_mib": 1}, "caption": {"interval_s": 0}, "camera": {"fps": 100}}
+    traffic = Traffic(harness, settings)
+    recovered_s = []
+    for number in range(times):
+        with harness.fault(f"broker away {number}"):
+            traffic.broker.stop()
+            time.sleep(AWAY_S)
+            traffic.broker.start()
+        recovered_s.append(traffic.works_again_s(harness.spells[-1].ended_s))
+    verdict = traffic.judged()
+    gaps = traffic.listener.heard(
+        lambda each: each.topic == f"{TOPICS.root}/event" and each.values["event_type"] == "gap"
+    )
+    told = sum({gap.msg_id: gap.values["dropped"] for gap in gaps}.values())
+    answers = traffic.listener.heard(lambda each: through_the_outbox(each) and each.values.get("type") == "answer")
+    dropped = verdict.balance.dropped
+    passed = verdict.passed(0.02) and dropped > 0 and told == dropped
+    return Outcome(
+        times,
+        verdict.lost,
+        verdict.duplicates,
+        None,
+        max(recovered_s),
+        passed,
+        f"{verdict}; {told} of {dropped} dropped captions told in {len(gaps)} gap events, {len(answers)} answers came",
+    )

@@ -12,7 +12,8 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from edge_app.checks.inference import MODEL_MODULE, first_event
+from edge_app.checks.children import first_event
+from edge_app.checks.inference import MODEL_MODULE
 from edge_app.child import Child
 from edge_app.errors import BundleError, ChildDiedError
 from edge_app.settings import ModelConfig

@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_app.checks.surroundings import check_broker
+from edge_app.checks.broker import check_broker
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import Event, Unreachable
 from edge_app.settings import Config, MqttConfig

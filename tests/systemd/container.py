@@ -18,6 +18,7 @@ from tests.broker import wait_until
 
 PYTHON = Path("/usr/bin/python3")  # outside of /home and /root, which the unit hides from the service
 BOOT_TIMEOUT_S = 60
+TRACES = ("etc/edge-app", "opt/edge-app", "var/lib/edge-app", "var/cache/edge-app")  # of a service on this machine
 
 
 def reason_to_skip() -> str:
@@ -65,6 +66,8 @@ def overlay(folder: Path) -> Iterator[Path]:
         layers = f"lowerdir=/,upperdir={folder}/changes,workdir={folder}/work"
         subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", folder / "root"], check=True)
         try:
+            for trace in TRACES:
+                shutil.rmtree(folder / "root" / trace, ignore_errors=True)
             (folder / "root/etc/machine-id").write_text("uninitialized\n", encoding="ascii")
             yield folder / "root"
         finally:

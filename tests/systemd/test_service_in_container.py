@@ -103,7 +103,8 @@ def test_service_works_in_its_sandbox(board: Container) -> None:
     assert board.show(UNIT, "StatusText") == ALL_WELL
     command = "mosquitto_sub -u board -P hidden -t edge_app/board/camera/scene/caption -C 1 -W 30"
     assert '"text"' in board.run(*command.split())
-    assert "-rw------- 1 edge-app edge-app" in board.run("ls", "-l", "/run/edge-app/overlay.jpg")
+    for file in ("/run/edge-app/overlay.jpg", "/var/lib/edge-app/messages.db"):
+        assert board.run("ls", "-l", file).startswith("-rw------- 1 edge-app edge-app")
 
 
 def test_sandbox_is_in_force(board: Container) -> None:

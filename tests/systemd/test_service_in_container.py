@@ -125,6 +125,7 @@ def test_sandbox_is_in_force(board: Container) -> None:
             board.run(*inside, "touch", f"{folder}/file")
     for folder in ("/var/lib/edge-app", "/var/cache/edge-app", "/run/edge-app", "/tmp"):
         board.run(*inside, "touch", f"{folder}/file")
+        board.run(*inside, "rm", f"{folder}/file")
 
 
 def doctor(board: Container) -> dict[str, Check]:

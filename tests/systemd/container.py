@@ -17,7 +17,8 @@ from pathlib import Path
 from tests.broker import wait_until
 
 PYTHON = Path("/usr/bin/python3")  # outside of /home and /root, which the unit hides from the service
-BOOT_TIMEOUT_S = 60
+BOOT_TIMEOUT_S = 120
+COMMAND_TIMEOUT_S = 180  # the doctor loads a model
 TRACES = ("etc/edge-app", "opt/edge-app", "var/lib/edge-app", "var/cache/edge-app")  # of a service on this machine
 
 
@@ -46,7 +47,9 @@ class Container:
         """Run a command in it, as root; its output. CalledProcessError if it fails and `check` is set."""
         entered = ["nsenter", "--target", str(self._leader_pid), "--all", *command]
         environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        done = subprocess.run(entered, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            entered, env=environ, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S
+        )
         if check and done.returncode:
             raise AssertionError(f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout

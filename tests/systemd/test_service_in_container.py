@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(bool(reason := containers.reason_to_skip()), rea
 
 UNIT = "edge-app.service"
 ALL_WELL = "1 of 1 cameras online, model ready, broker connected"
-START_TIMEOUT_S = 60  # generous: other tests may take both cores
+START_TIMEOUT_S = 120  # generous: other tests may take both cores
 WATCHDOG_S = 5
 ADDRESS = "10.20.30.40"  # of the container's own loopback, yet no localhost to systemd's filter
 
@@ -164,7 +164,7 @@ def test_stopped_process_is_replaced_by_the_watchdog(board: Container) -> None:
     replaced_s = time.monotonic() - stopped_s
     assert "watchdog" in board.run("journalctl", "--unit", UNIT, "--no-pager")
     wait_for_status(board, ALL_WELL)
-    assert replaced_s < WATCHDOG_S + 7 + 10, "10 s for a start: both cores may be taken"
+    assert replaced_s < WATCHDOG_S + 7 + 20, "20 s for a start: both cores may be taken"
 
 
 def test_killed_process_is_started_again(board: Container) -> None:

@@ -5,6 +5,7 @@ Strategies of bytes begin with something right and spoil it, since garbage seldo
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 
 from edge_app.mqtt.payloads import MAX_PAYLOAD_BYTES
-from tests.fuzz.targets import DEMO_BUNDLE, TARGETS
+from tests.fuzz.targets import DEMO_BUNDLE, SIGNED_CONTENT, SIGNING_KEY, SIGNING_SEED, TARGETS
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
@@ -188,6 +190,20 @@ def _choice() -> Any:
 
 
 @functools.cache
+def signature_file() -> bytes:
+    """A signature that holds, of the older kind that signs the content itself."""
+    private = Ed25519PrivateKey.from_private_bytes(SIGNING_SEED)
+    signature, comment = private.sign(SIGNED_CONTENT), b"release 7"
+    lines = [
+        b"untrusted comment: x",
+        base64.b64encode(b"Ed" + SIGNING_KEY.key_id + signature),
+        b"trusted comment: " + comment,
+        base64.b64encode(private.sign(signature + comment)),
+    ]
+    return b"\n".join(lines) + b"\n"
+
+
+@functools.cache
 def small_jpeg(size_px: int | None = None) -> bytes:
     """A JPEG of 64x48 pixels, about 1 KiB; with `size_px` one whose header tells a square of that size."""
     image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
@@ -215,6 +231,7 @@ STRATEGIES: dict[str, st.SearchStrategy[bytes]] = {
     "request": commands,
     "config": spoilt(_config_file()),
     "manifest": spoilt(spoilt_document(_manifest).map(as_json)),
+    "signature": spoilt(st.sampled_from((signature_file(), base64.b64encode(b"Ed" + bytes(40))))),
     "choice": spoilt(spoilt_document(_choice).map(as_json)),
     "words": any_text.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=200),
     "jpeg": spoilt(st.sampled_from((small_jpeg(), small_jpeg(size_px=20_000)))),
@@ -225,6 +242,7 @@ GOOD_QUESTION = as_json(
     {"id": "q1", "question": "What?", "camera": "door", "choices": ["a", "b"], "region": [0, 0, 0.5, 1], "timeout_s": 2}
 )
 EXAMPLES: dict[str, list[bytes]] = {
+    "signature": [signature_file(), signature_file().replace(b"\n", b"\r\n"), b"", b"\n\n\n\n", b"\xff" * 20_000],
     "ask": [
         GOOD_QUESTION,
         b"what is it",

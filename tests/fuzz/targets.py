@@ -20,11 +20,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from edge_app.camera.jpeg import decode_jpeg
 from edge_app.camera.mjpeg import MjpegSource, is_mjpeg
 from edge_app.config import load_config
 from edge_app.errors import BadRequestError, BundleError, CameraError, ConfigError, EdgeAppError
 from edge_app.messages import BadRequest, Question, encode, failed
+from edge_app.minisign import PublicKey, parse_public_key, verify_signature
 from edge_app.model.bundle import MANIFEST_NAME, Bundle, open_bundle
 from edge_app.model.choice import choice_path, read_choice
 from edge_app.model.text import TextCodec
@@ -33,6 +36,8 @@ from edge_app.mqtt.topics import SETTING_KEYS, Topics
 
 TOPICS = Topics("edge_app", "kitchen")
 RULES = Rules(TOPICS, ("reply/",), timeout_s=10, max_timeout_s=60, max_question_chars=256)
+SIGNED_CONTENT, SIGNING_SEED = b"{}", bytes(32)
+SIGNING_KEY = PublicKey(b"12345678", Ed25519PrivateKey.from_private_bytes(SIGNING_SEED).public_key().public_bytes_raw())
 DEMO_BUNDLE = Path(str(resources.files("edge_app.demo"))) / "bundle"
 MOST_REPLY_BYTES = 4096
 MOST_TEXT_CHARS = 600  # of one sentence
@@ -93,6 +98,18 @@ def manifest(data: bytes) -> Said:
     return ()
 
 
+def signature(data: bytes) -> Said:
+    """manifest.json.minisig; the same bytes as a public key of the configuration."""
+    try:
+        yield verify_signature(SIGNED_CONTENT, data, [SIGNING_KEY]).key
+    except ValueError as error:
+        yield str(error)
+    try:
+        yield parse_public_key(data.decode("utf-8", "surrogateescape")).name
+    except ValueError as error:
+        yield str(error)
+
+
 def choice(data: bytes) -> Said:
     """The file of measured devices."""
     choice_path(_folder(), _demo()).write_bytes(data)
@@ -145,6 +162,7 @@ TARGETS: dict[str, Callable[[bytes], Said]] = {
     "words": words,
     "jpeg": jpeg,
     "mjpeg": camera_answer,
+    "signature": signature,  # the last: the place of a name is its code in the corpus of atheris
 }
 ERRORS: dict[str, type[EdgeAppError]] = {"config": ConfigError, "manifest": BundleError}
 

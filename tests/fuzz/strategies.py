@@ -5,7 +5,6 @@ Strategies of bytes begin with something right and spoil it, since garbage seldo
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
 from collections.abc import Callable
@@ -14,11 +13,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 
 from edge_app.mqtt.payloads import MAX_PAYLOAD_BYTES
-from tests.fuzz.targets import DEMO_BUNDLE, SIGNED_CONTENT, SIGNING_KEY, SIGNING_SEED, TARGETS
+from tests.fuzz.targets import DEMO_BUNDLE, TARGETS, signed_manifest
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
@@ -178,6 +176,10 @@ def _manifest() -> Any:
     return json.loads((DEMO_BUNDLE / "manifest.json").read_bytes())
 
 
+def _hashes() -> Any:
+    return {"graph.blob": "0" * 64, "other.blob": "1" * 64}
+
+
 def _choice() -> Any:
     return {
         "v": 1,
@@ -187,20 +189,6 @@ def _choice() -> Any:
         "picture": "CPU",
         "text": "CPU",
     }
-
-
-@functools.cache
-def signature_file() -> bytes:
-    """A signature that holds, of the older kind that signs the content itself."""
-    private = Ed25519PrivateKey.from_private_bytes(SIGNING_SEED)
-    signature, comment = private.sign(SIGNED_CONTENT), b"release 7"
-    lines = [
-        b"untrusted comment: x",
-        base64.b64encode(b"Ed" + SIGNING_KEY.key_id + signature),
-        b"trusted comment: " + comment,
-        base64.b64encode(private.sign(signature + comment)),
-    ]
-    return b"\n".join(lines) + b"\n"
 
 
 @functools.cache
@@ -231,18 +219,18 @@ STRATEGIES: dict[str, st.SearchStrategy[bytes]] = {
     "request": commands,
     "config": spoilt(_config_file()),
     "manifest": spoilt(spoilt_document(_manifest).map(as_json)),
-    "signature": spoilt(st.sampled_from((signature_file(), base64.b64encode(b"Ed" + bytes(40))))),
     "choice": spoilt(spoilt_document(_choice).map(as_json)),
     "words": any_text.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=200),
     "jpeg": spoilt(st.sampled_from((small_jpeg(), small_jpeg(size_px=20_000)))),
     "mjpeg": spoilt(st.just(camera_answer())),
+    "signature": spoilt(st.just(signed_manifest())),
+    "graphs": spoilt(spoilt_document(_hashes).map(as_json)),
 }
 
 GOOD_QUESTION = as_json(
     {"id": "q1", "question": "What?", "camera": "door", "choices": ["a", "b"], "region": [0, 0, 0.5, 1], "timeout_s": 2}
 )
 EXAMPLES: dict[str, list[bytes]] = {
-    "signature": [signature_file(), signature_file().replace(b"\n", b"\r\n"), b"", b"\n\n\n\n", b"\xff" * 20_000],
     "ask": [
         GOOD_QUESTION,
         b"what is it",
@@ -311,6 +299,23 @@ EXAMPLES: dict[str, list[bytes]] = {
         b"HTTP/1.0 200 OK\r\n",
         b"HTTP/9.9 " + b"9" * 5000 + b"\r\n\r\n",
         b"\xff\xfe" * 40_000,
+    ],
+    "signature": [
+        signed_manifest(),
+        signed_manifest().replace(b"trusted comment: fuzz", b"trusted comment: \x1b[2J\xff"),
+        b"",
+        b"\n" * 3,
+        b"\xff\xfe",
+        b"A" * 100_000,
+    ],
+    "graphs": [
+        as_json(_hashes()),
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"null",
+        b'{"graph.blob": {"a": []}}',
+        b"9" * 5000,
     ],
 }
 CODES = {b"%c" % (ord("a") + place): name for place, name in enumerate(TARGETS)}

@@ -7,7 +7,9 @@ is clean text of bounded length. `try_bytes` holds it; hypothesis, atheris and t
 from __future__ import annotations
 
 import atexit
+import base64
 import functools
+import hashlib
 import http.client
 import io
 import itertools
@@ -27,18 +29,19 @@ from edge_app.camera.mjpeg import MjpegSource, is_mjpeg
 from edge_app.config import load_config
 from edge_app.errors import BadRequestError, BundleError, CameraError, ConfigError, EdgeAppError
 from edge_app.messages import BadRequest, Question, encode, failed
-from edge_app.minisign import PublicKey, parse_public_key, verify_signature
-from edge_app.model.bundle import MANIFEST_NAME, Bundle, open_bundle
+from edge_app.minisign import PublicKey
+from edge_app.model.bundle import MANIFEST_NAME, SIGNATURE_NAME, Bundle, open_bundle, open_manifest
 from edge_app.model.choice import choice_path, read_choice
+from edge_app.model.compiled_cache import HASHES_NAME, remove_changed
 from edge_app.model.text import TextCodec
 from edge_app.mqtt.requests import Inbound, Rules, parse_command, parse_question, parse_setting
 from edge_app.mqtt.topics import SETTING_KEYS, Topics
 
 TOPICS = Topics("edge_app", "kitchen")
 RULES = Rules(TOPICS, ("reply/",), timeout_s=10, max_timeout_s=60, max_question_chars=256)
-SIGNED_CONTENT, SIGNING_SEED = b"{}", bytes(32)
-SIGNING_KEY = PublicKey(b"12345678", Ed25519PrivateKey.from_private_bytes(SIGNING_SEED).public_key().public_bytes_raw())
 DEMO_BUNDLE = Path(str(resources.files("edge_app.demo"))) / "bundle"
+_SECRET = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SIGNER = PublicKey(b"8 bytes.", _SECRET.public_key().public_bytes_raw())
 MOST_REPLY_BYTES = 4096
 MOST_TEXT_CHARS = 600  # of one sentence
 MOST_PARTS = 64  # of a camera's answer
@@ -99,15 +102,26 @@ def manifest(data: bytes) -> Said:
 
 
 def signature(data: bytes) -> Said:
-    """manifest.json.minisig; the same bytes as a public key of the configuration."""
-    try:
-        yield verify_signature(SIGNED_CONTENT, data, [SIGNING_KEY]).key
-    except ValueError as error:
-        yield str(error)
-    try:
-        yield parse_public_key(data.decode("utf-8", "surrogateescape")).name
-    except ValueError as error:
-        yield str(error)
+    """The signature of a bundle, in minisign's format."""
+    folder = _folder() / "signed"
+    folder.mkdir(exist_ok=True)
+    (folder / MANIFEST_NAME).write_bytes((DEMO_BUNDLE / MANIFEST_NAME).read_bytes())
+    (folder / SIGNATURE_NAME).write_bytes(data)
+    bundle, _ = open_manifest(folder, [SIGNER])
+    # What is let in was signed: only the comment that nobody signs, and the ends of lines, may differ.
+    assert bundle.signed is not None
+    assert data.split()[-1] == signed_manifest().split()[-1]
+    return ()
+
+
+def compiled_graphs(data: bytes) -> Said:
+    """The list of hashes beside compiled graphs; it says nothing, but may not fail."""
+    folder = _folder() / "graphs"
+    folder.mkdir(exist_ok=True)
+    (folder / "graph.blob").write_bytes(b"compiled")
+    (folder / HASHES_NAME).write_bytes(data)
+    remove_changed(folder)
+    return ()
 
 
 def choice(data: bytes) -> Said:
@@ -162,9 +176,10 @@ TARGETS: dict[str, Callable[[bytes], Said]] = {
     "words": words,
     "jpeg": jpeg,
     "mjpeg": camera_answer,
-    "signature": signature,  # the last: the place of a name is its code in the corpus of atheris
+    "signature": signature,
+    "graphs": compiled_graphs,
 }
-ERRORS: dict[str, type[EdgeAppError]] = {"config": ConfigError, "manifest": BundleError}
+ERRORS: dict[str, type[EdgeAppError]] = {"config": ConfigError, "manifest": BundleError, "signature": BundleError}
 
 
 def try_bytes(name: str, data: bytes) -> float:
@@ -217,6 +232,19 @@ class _Socket:
 
 def _inbound(payload: bytes, **address: Any) -> Inbound:
     return Inbound(topic=TOPICS.ask, payload=payload, size_bytes=len(payload), retained=False, **address)
+
+
+@functools.cache
+def signed_manifest() -> bytes:
+    """The signature of the demo's manifest by `SIGNER`, as minisign writes it."""
+    signed = _SECRET.sign(hashlib.blake2b((DEMO_BUNDLE / MANIFEST_NAME).read_bytes()).digest())
+    lines = [
+        b"untrusted comment: fuzz",
+        base64.b64encode(b"ED" + SIGNER.key_id + signed),
+        b"trusted comment: fuzz",
+        base64.b64encode(_SECRET.sign(signed + b"fuzz")),
+    ]
+    return b"\n".join(lines) + b"\n"
 
 
 @functools.cache

@@ -27,6 +27,7 @@ _VERBS = {
     "caption": ("describe picture files", "describe", "add_caption_arguments", "run_caption"),
     "ask": ("answer questions about a picture file", "describe", "add_ask_arguments", "run_ask"),
     "bench": ("measure a bundle on this machine", "bench", "add_arguments", "run"),
+    "bundle": ("verify, install, roll back and list model bundles", "bundle", "add_arguments", "run"),
     "record": ("save frames of a camera, to calibrate an export with", "record", "add_arguments", "run"),
     "cameras": ("list the cameras of this machine", "cameras", "add_arguments", "run"),
     "doctor": ("find what is wrong, and the mend", "doctor", "add_arguments", "run"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_app.camera.supervisor import CameraSupervisor
+from edge_app.escalation import Rungs
 from edge_app.settings import CameraConfig
 
 
@@ -58,6 +59,14 @@ class CameraSet:
             name: {"online": camera.online, "frame_age_s": camera.frame_age_s, "problem": camera.reason or None}
             for name, camera in self._cameras.items()
         }
+
+    def rungs(self) -> dict[str, Rungs]:
+        """What was done about the failures of each camera."""
+        return {name: camera.rungs for name, camera in self._cameras.items()}
+
+    def refused_since_s(self) -> list[float | None]:
+        """Of each camera, since when (monotonic) the system has refused to start its process."""
+        return [camera.refused_since_s for camera in self._cameras.values()]
 
     def stop(self, timeout_s: float) -> None:
         """End all camera processes within `timeout_s`."""

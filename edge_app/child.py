@@ -15,7 +15,6 @@ import ctypes
 import json
 import logging
 import os
-import random
 import select
 import signal
 import socket
@@ -26,7 +25,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge_app.backoff import Backoff
 from edge_app.errors import ChildDiedError, ChildTimeoutError
+from edge_app.escalation import Rungs
 
 Message = dict[str, Any]
 
@@ -36,29 +37,6 @@ KILL_WAIT_S = 0.5  # longest wait for a killed child; one stuck in a driver is l
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 log = logging.getLogger(__name__)
-
-
-class Backoff:
-    """Delays that grow by `factor` from `first_s` to `cap_s`, each spread by +/- `jitter` of itself."""
-
-    def __init__(self, first_s: float, cap_s: float, factor: float = 2.0, jitter: float = 0.2) -> None:
-        if not (0 < first_s <= cap_s and factor >= 1 and 0 <= jitter < 1):
-            raise ValueError(
-                f"A back-off needs 0 < first_s <= cap_s, factor >= 1 and 0 <= jitter < 1, "
-                f"not first_s={first_s}, cap_s={cap_s}, factor={factor}, jitter={jitter}."
-            )
-        self._first_s, self._cap_s, self._factor, self._jitter = first_s, cap_s, factor, jitter
-        self._base_s = first_s
-
-    def next_s(self) -> float:
-        """Return how long to wait before the next attempt, in seconds; the one after that waits longer."""
-        delay_s = self._base_s * random.uniform(1 - self._jitter, 1 + self._jitter)
-        self._base_s = min(self._cap_s, self._base_s * self._factor)
-        return delay_s
-
-    def reset(self) -> None:
-        """Begin again with `first_s`, because an attempt succeeded."""
-        self._base_s = self._first_s
 
 
 class Child:
@@ -76,14 +54,18 @@ class Child:
         hello: Mapping[str, Any],
         pass_fds: Sequence[int] = (),
         backoff: Backoff | None = None,
+        run_as: Mapping[str, Any] | None = None,
     ) -> None:
+        """`run_as`: `user`, `group` and `extra_groups` of subprocess.Popen, for a child with fewer rights than ours."""
         self.name = name
         self.backoff = backoff or Backoff(0.5, 30.0)
-        self.restarts = 0
+        self.rungs = Rungs()
+        self.hello = dict(hello)  # what the next process is told
         self.exit_reason = ""  # how the last process ended, as part of a sentence; "" while none has ended
+        self.refused_since_s: float | None = None  # since when (monotonic) the system has refused to start a process
         self._module = module
-        self._hello = dict(hello)
         self._pass_fds = tuple(pass_fds)
+        self._run_as = dict(run_as or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
         self._events: deque[Message] = deque(maxlen=MAX_EVENTS)
@@ -96,31 +78,47 @@ class Child:
         """The process id, or None while no child runs."""
         return self._process.pid if self._process else None
 
+    @property
+    def restarts(self) -> int:
+        """How often a process was started in place of another."""
+        return self.rungs.restart
+
     def start(self) -> None:
         """Start the process and send it the hello; ChildDiedError if the system refuses to start it."""
         if self.is_alive():
             raise RuntimeError(f"The child {self.name} already runs as process {self.pid}.")
+        greeting = _encoded({"hello": self.hello, "parent_pid": os.getpid()})
+        try:
+            self._process, self._link = self._spawn(greeting)
+        except OSError as error:
+            if self.refused_since_s is None:
+                self.refused_since_s = time.monotonic()
+            self._schedule_restart()
+            raise ChildDiedError(f"The child {self.name} could not be started: {error}.") from error
+        self.refused_since_s = None
+        self._events.clear()
+        self.rungs.restart += self._started_before
+        self._started_before = True
+
+    def _spawn(self, greeting: bytes) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        """A new process and our end of the link, with `greeting` in it; OSError if there is no room for either."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        greeting = {"hello": self._hello, "parent_pid": os.getpid()}
         with theirs:
             try:
-                ours.send(_encoded(greeting))
+                ours.send(greeting)
                 # stdout belongs to the parent's own output; what a library in the child prints goes to the log.
-                self._process = subprocess.Popen(
+                process = subprocess.Popen(
                     [sys.executable, "-m", self._module, "--link-fd", str(theirs.fileno())],
                     pass_fds=(theirs.fileno(), *self._pass_fds),
                     stdin=subprocess.DEVNULL,
                     stdout=2,
                     process_group=0,  # Ctrl-C in a terminal reaches only the parent, which stops its children
+                    **self._run_as,
                 )
-            except OSError as error:
+            except OSError:
                 ours.close()
-                self._schedule_restart()
-                raise ChildDiedError(f"The child {self.name} could not be started: {error}.") from error
-        self._link = ours
-        self._events.clear()
-        self.restarts += self._started_before
-        self._started_before = True
+                raise
+        return process, ours
 
     def is_alive(self) -> bool:
         """Tell whether the process runs; one that has ended is reaped and its restart scheduled."""
@@ -161,7 +159,7 @@ class Child:
             ) from error
         except OSError as error:
             self._await_end()  # its own end tells more than the SIGKILL that would cut it short
-            self.kill()
+            self._end()
             reason = self._because()
             raise ChildDiedError(f"The child {self.name} ended before it answered{reason}.") from error
 
@@ -177,9 +175,8 @@ class Child:
         """End the process at once with SIGKILL and schedule its restart; harmless when it has ended."""
         if self._process is None:
             return
-        self._process.kill()
-        self._await_end()
-        self._forget()
+        self.rungs.kill += self._process.poll() is None
+        self._end()
 
     def stop(self, timeout_s: float) -> None:
         """Close the link and send SIGTERM; SIGKILL what still runs after `timeout_s`. For the parent's end."""
@@ -192,7 +189,7 @@ class Child:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             log.warning("child %s ignored SIGTERM for %g s and is killed", self.name, timeout_s)
-        self.kill()
+        self._end()
 
     def restart_due(self) -> bool:
         """Tell whether the process has ended and its back-off has passed."""
@@ -231,6 +228,12 @@ class Child:
                 message = self._receive()
                 if message is not None and "event" in message:
                     self._events.append(message)
+
+    def _end(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._await_end()
+        self._forget()
 
     def _await_end(self) -> None:
         assert self._process is not None

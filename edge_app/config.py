@@ -26,6 +26,7 @@ from edge_app.settings import (
     DisplayConfig,
     HealthConfig,
     LogConfig,
+    MetricsConfig,
     ModelConfig,
     MqttConfig,
     NodeConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "DisplayConfig",
     "HealthConfig",
     "LogConfig",
+    "MetricsConfig",
     "ModelConfig",
     "MqttConfig",
     "NodeConfig",
@@ -56,6 +58,7 @@ __all__ = [
 Tables = Mapping[str, Any]  # the settings as they were given: sections and keys, nothing of it checked
 
 _SECRETS = ("password_file", "tls_client_key")
+_FILES = (*_SECRETS, "tls_ca_certs", "tls_client_cert")
 
 
 def load_config(
@@ -78,6 +81,7 @@ def load_config(
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.partition(".")
         _put(tables, section, key, _from_text(section, key, value) if isinstance(value, str) else value)
+    _take_credentials(tables, environ)
     further = [problem for check in checks for problem in check(tables)]
     try:
         # JSON mode is what makes strict types usable: a TOML array is a tuple, a string may be a path.
@@ -104,7 +108,7 @@ def file_problems(tables: Tables) -> list[str]:
     """What is wrong with the files of `mqtt`: missing, unreadable, or a secret that everybody can read."""
     problems = []
     mqtt = tables.get("mqtt")
-    for key in (*_SECRETS, "tls_ca_certs", "tls_client_cert"):
+    for key in _FILES:
         name = mqtt.get(key) if isinstance(mqtt, dict) else None
         if not isinstance(name, str):
             continue
@@ -154,10 +158,32 @@ def _camera_problems(tables: Tables) -> list[str]:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise ConfigError([f"{path} may not be read by this user; run the command with sudo."]) from error
     except OSError as error:
         raise ConfigError([f"{path} cannot be read ({error.strerror}); name another file with --config."]) from error
     except ValueError as error:  # TOML syntax, or not UTF-8
         raise ConfigError([f"{path} is not valid TOML: {error}."]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path} is not valid TOML: it is nested too deeply."]) from error
+
+
+def _take_credentials(tables: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Name systemd's copy of a file where there is one.
+
+    `LoadCredential=credentials:/etc/edge-app/credentials` copies each file of that folder, which only root can read, to
+    $CREDENTIALS_DIRECTORY as `credentials_FILE` (systemd.exec(5)). So the configuration names the file that the
+    operator wrote, for root's commands as for the service.
+    """
+    folder, mqtt = environ.get("CREDENTIALS_DIRECTORY"), tables.get("mqtt")
+    if not folder or not isinstance(mqtt, dict):
+        return
+    for key in _FILES:
+        if isinstance(name := mqtt.get(key), str):
+            original = Path(name)
+            copy = Path(folder, f"{original.parent.name}_{original.name}")
+            if _is_file(copy):
+                mqtt[key] = str(copy)
 
 
 def _put(tables: dict[str, Any], section: str, key: str, value: object) -> None:
@@ -194,7 +220,8 @@ def _sentence(problem: dict[str, Any]) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{key}: {text}."
-    return f"{key}: {text}, but it is {problem['input']!r}."
+    # A camera that is written where a list or a text belongs is shown whole, with its address.
+    return f"{key}: {text}, but it is {without_credentials(repr(problem['input']))}."
 
 
 def _suggestion(location: tuple[str | int, ...]) -> str:

@@ -105,8 +105,8 @@ class Dispatcher:
         match event:
             case ModelReady(info):
                 self.model_info, self.model_problem = info, None
-            case ModelDown(reason, was_ready):
-                self._on_down(reason, was_ready=was_ready)
+            case ModelDown(reason, hopeful):
+                self._on_down(reason, hopeful=hopeful)
             case ModelReply(number, reply):
                 self._on_reply(self._finish(number), reply)
             case ModelLost(number, reason):
@@ -189,9 +189,9 @@ class Dispatcher:
         jobs, self._current = self._current, []
         return jobs
 
-    def _on_down(self, reason: str, *, was_ready: bool) -> None:
+    def _on_down(self, reason: str, *, hopeful: bool) -> None:
         self.model_info = None
-        if was_ready:
+        if hopeful:
             return  # it ran a moment ago and will again: questions wait for it
         self.model_problem = reason
         for job in self._scheduler.drain():
@@ -203,7 +203,9 @@ class Dispatcher:
             job.attempts += 1
             if job.is_awaited and job.attempts == ATTEMPTS:
                 self._fail(job, "model_unavailable", f"The model failed {ATTEMPTS} times on this request: {reason}")
-        self._scheduler.put_back([job for job in jobs if job.is_awaited])
+        again = [job for job in jobs if job.is_awaited]
+        self.counts["retried"] += len(again)
+        self._scheduler.put_back(again)
 
     def _on_reply(self, jobs: list[Job], reply: dict[str, Any]) -> None:
         for job in jobs:

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from edge_app.child import Backoff, Child
+from edge_app.backoff import Backoff
+from edge_app.child import Child
+from edge_app.escalation import Rungs
 from edge_app.overlay_state import OverlayState
 from edge_app.settings import DisplayConfig
 
@@ -45,7 +47,17 @@ class DisplaySupervisor:
     @property
     def restarts(self) -> int:
         """How often the process was started again."""
-        return self._child.restarts if self._child else 0
+        return self.rungs.restart
+
+    @property
+    def rungs(self) -> Rungs:
+        """What was done about its failures so far."""
+        return self._child.rungs if self._child else Rungs()
+
+    @property
+    def refused_since_s(self) -> float | None:
+        """Since when (monotonic) the system has refused to start the process; None if it does not."""
+        return self._child.refused_since_s if self._child else None
 
     def update(self, state: OverlayState) -> None:
         """Show `state` from now on. Costs nothing when nothing changed, so it may be called at every turn."""

@@ -17,12 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_app.child import Backoff, Child
+from edge_app.backoff import Backoff
+from edge_app.child import Child
+from edge_app.device_trials import LAST_RESORT, DeviceTrials
 from edge_app.errors import ChildDiedError, ChildTimeoutError
+from edge_app.escalation import Rungs
 
 START_POLL_S = 0.05
 IDLE_POLL_S = 0.5
 GRACE_S = 10  # what this thread may take beyond its deadlines: killing, reaping, starting
+RETRY_ANYWAY_S = 600.0  # a device that may be tried again waits for so long for a moment without work
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,10 @@ class ModelDown:
     """The process has ended; it will be started again."""
 
     reason: str
-    was_ready: bool
+    hopeful: bool
+    """It served, or there is another device to try: the next process is likely to serve, and worth waiting for."""
+    asked: bool = False
+    """We ended it ourselves, for other bundles or another device, and for no fault of its own."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +81,30 @@ class ModelClient:
         request_timeout_s: float,
         post: Callable[[ModelEvent], None],
         promise: Callable[[str, float], None],
+        trials: DeviceTrials | None = None,
     ) -> None:
         self.pid: int | None = None
         self._start_problem: str | None = None  # why the last start failed; None after one that did not
         self._child = Child("model", module, hello=hello, pass_fds=pass_fds, backoff=Backoff(0.2, 30))
         self._start_timeout_s, self._request_timeout_s = start_timeout_s, request_timeout_s
+        self._trials = trials or DeviceTrials(max(start_timeout_s, request_timeout_s))
+        self._devices: list[str] = []  # that the process tries, or uses
         self._post, self._promise = post, promise
         self._requests: queue.SimpleQueue[tuple[int, dict[str, Any]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._renewal = threading.Event()
         # The kernel ties the child's life to this thread (PR_SET_PDEATHSIG), so it must live as long as the child.
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     @property
-    def restarts(self) -> int:
-        """How often the process was started again."""
-        return self._child.restarts
+    def rungs(self) -> Rungs:
+        """What was done about its failures so far."""
+        return self._child.rungs
+
+    @property
+    def refused_since_s(self) -> float | None:
+        """Since when (monotonic) the system has refused to start the process; None if it does not."""
+        return self._child.refused_since_s
 
     def start(self) -> None:
         """Start the thread, which starts the process."""
@@ -97,6 +113,10 @@ class ModelClient:
     def submit(self, number: int, request: dict[str, Any]) -> None:
         """Send a request; a ModelReply or a ModelLost with the same number follows."""
         self._requests.put((number, request))
+
+    def renew(self) -> None:
+        """Start a new process, which loads the bundles anew, as soon as the request in flight is done."""
+        self._renewal.set()
 
     def stop(self, timeout_s: float) -> None:
         """End process and thread within `timeout_s`, in the middle of an inference, too."""
@@ -127,41 +147,81 @@ class ModelClient:
         reason = ""  # its own, which may arrive a moment before it ends
         while not self._stopping.wait(START_POLL_S):
             self._promise("model", time.monotonic() + GRACE_S)
-            if self._child.restart_if_due():
-                self.pid = self._child.pid
+            if self._renewed():
+                return False
+            if self._start_if_due():
                 deadline_s = time.monotonic() + self._start_timeout_s
-                # After a failed start the next one is news only if it ends otherwise.
-                level = logging.DEBUG if self._start_problem else logging.INFO
-                log.log(level, "model starting pid=%s restarts=%d", self.pid, self._child.restarts)
             elif self.pid is None:
                 continue  # waiting for the back-off
             alive = self._child.is_alive()
             for event in self._child.poll():
-                if event["event"] == "ready" and alive:
-                    self._start_problem = None
-                    self._post(ModelReady(event.get("info", {})))
+                if event["event"] == "trying":
+                    self._devices = list(event["devices"])
+                elif event["event"] == "ready" and alive:
+                    self._on_ready(event)
                     return True
                 reason = str(event.get("reason", reason))
-            if alive and time.monotonic() > deadline_s:
+            if alive and time.monotonic() <= deadline_s:
+                continue
+            is_blamed = alive or not reason  # it gives a reason when no device is at fault, or every one of them
+            if alive:
                 self._child.kill()
-                alive = False
                 reason = f"The model was not ready after {self._start_timeout_s:g} s and was killed."
-            if not alive:
-                self._down(reason or f"The model process {self._child.exit_reason or 'ended'}.", was_ready=False)
-                return False
+            elif not reason:
+                reason = f"The model process {self._child.exit_reason or 'ended'}."
+            if is_blamed:
+                self._blame(reason)
+            self._down(reason, hopeful=is_blamed and self._has_choice)
+            return False
         return False
+
+    @property
+    def _has_choice(self) -> bool:
+        """The process tried, or used, another device than the one that is left when all others fail."""
+        return any(device != LAST_RESORT for device in self._devices)
+
+    def _start_if_due(self) -> bool:
+        """Start a process if its back-off has passed, and tell it which devices to leave out."""
+        if not self._child.restart_due():
+            return False
+        self._trials.admit_due(time.monotonic())
+        self._child.hello["left_out"] = self._trials.left_out()
+        self._devices = []
+        if not self._child.restart_if_due():
+            return False
+        self.pid = self._child.pid
+        # After a failed start the next one is news only if it ends otherwise.
+        level = logging.DEBUG if self._start_problem else logging.INFO
+        log.log(level, "model starting pid=%s restarts=%d", self.pid, self._child.restarts)
+        return True
+
+    def _on_ready(self, event: dict[str, Any]) -> None:
+        self._start_problem = None
+        self._devices = list(event.get("devices", []))
+        for device, reason in event.get("refused", {}).items():
+            self._trials.refused(device, reason, time.monotonic())
+            self.rungs.next_device += 1
+        self._post(ModelReady(event.get("info", {})))
 
     def _serve(self) -> None:
         """Pass requests on until the process ends."""
         while not self._stopping.is_set():
             self._promise("model", time.monotonic() + GRACE_S)
+            if self._renewed():
+                return
+            if self._trials.due(time.monotonic() - RETRY_ANYWAY_S):
+                self._retry_devices()
+                return
             try:
                 request = self._requests.get(timeout=IDLE_POLL_S)
             except queue.Empty:
-                if self._child.is_alive():
-                    continue
-                self._down(self._last_words(f"The model process {self._child.exit_reason}."), was_ready=True)
-                return
+                if not self._child.is_alive():
+                    self._fail(f"The model process {self._child.exit_reason}.")
+                    return
+                if self._trials.due(time.monotonic()):
+                    self._retry_devices()
+                    return
+                continue
             if request is None or not self._ask(*request):
                 return
 
@@ -171,9 +231,7 @@ class ModelClient:
         try:
             reply = self._child.request(request, timeout_s=self._request_timeout_s)
         except (ChildDiedError, ChildTimeoutError) as error:
-            reason = self._last_words(str(error))
-            self._down(reason, was_ready=True)
-            self._post(ModelLost(number, reason))
+            self._post(ModelLost(number, self._fail(str(error))))
             return False
         except ValueError as error:  # larger than the link takes
             reply = {"ok": False, "code": "bad_request", "message": str(error)}
@@ -182,14 +240,43 @@ class ModelClient:
         self._post(ModelReply(number, reply))
         return True
 
-    def _last_words(self, otherwise: str) -> str:
-        """What the process gave as its reason before it ended."""
-        reasons = [str(event["reason"]) for event in self._child.poll() if "reason" in event]
-        return reasons[-1] if reasons else otherwise
+    def _renewed(self) -> bool:
+        """End the process if `renew` asked for it; tell whether it did."""
+        if not self._renewal.is_set():
+            return False
+        self._renewal.clear()
+        self._retire("The model process is restarted for other bundles.")
+        return True
 
-    def _down(self, reason: str, *, was_ready: bool) -> None:
+    def _fail(self, otherwise: str) -> str:
+        """A process that served has ended: tell, and return, what it gave as its reason, or else what is known."""
+        reasons = [str(event["reason"]) for event in self._child.poll() if "reason" in event]
+        reason = reasons[-1] if reasons else otherwise
+        self._blame(reason)
+        self._down(reason, hopeful=True)
+        return reason
+
+    def _blame(self, reason: str) -> None:
+        """Hold a failure against the devices that the process tried or used."""
+        for device in self._trials.blame(self._devices, reason, time.monotonic()):
+            self.rungs.next_device += 1
+            log.warning("device left out device=%s reason=%r", device, self._trials.left_out()[device])
+
+    def _retry_devices(self) -> None:
+        """Let the next process try the devices that have waited long enough."""
+        self._retire(f"The model process is restarted to try {' and '.join(self._trials.due(time.monotonic()))} again.")
+
+    def _retire(self, reason: str) -> None:
+        """End a process that is not at fault; the next one starts at once."""
+        log.info("model retires pid=%s reason=%r", self.pid, reason)
+        self._child.backoff.reset()
+        self._child.stop(GRACE_S / 4)
+        self.pid = None
+        self._post(ModelDown(reason, hopeful=True, asked=True))
+
+    def _down(self, reason: str, *, hopeful: bool) -> None:
         self.pid = None
         if reason != self._start_problem:
-            log.warning("model down was_ready=%s reason=%r", was_ready, reason)
-        self._start_problem = None if was_ready else reason
-        self._post(ModelDown(reason, was_ready))
+            log.warning("model down hopeful=%s reason=%r", hopeful, reason)
+        self._start_problem = None if hopeful else reason
+        self._post(ModelDown(reason, hopeful))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import edge_app
 from edge_app.dispatcher import Dispatcher
+from edge_app.escalation import Rungs
 from edge_app.health import rss_mib, temperature_c
 from edge_app.messages import rfc3339
 from edge_app.model_client import ModelClient
@@ -21,7 +23,9 @@ def model_state(dispatcher: Dispatcher) -> str:
     return "failed" if dispatcher.model_problem else "starting"
 
 
-def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> dict[str, Any]:
+def info(
+    config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher, rolled_back: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
     """What runs here, with what was asked for and what was got, and no secret."""
     return {
         "v": 1,
@@ -32,6 +36,7 @@ def info(config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher) -> 
             "problem": dispatcher.model_problem,
             "requested_device": config.model.device,
             "requested_text_device": config.model.text_device,
+            "rolled_back": list(rolled_back),
             **(dispatcher.model_info or {}),
         },
         "cameras": cameras,
@@ -45,6 +50,7 @@ def health(
     cameras: Mapping[str, Any],
     dispatcher: Dispatcher,
     model: ModelClient,
+    escalation: Mapping[str, Rungs],
     store: Mapping[str, Any],
     dropped: Mapping[str, int],
     mqtt_problem: str | None,
@@ -57,9 +63,10 @@ def health(
         "cameras": cameras,
         "model": {
             "state": model_state(dispatcher),
-            "restarts": model.restarts,
+            "restarts": model.rungs.restart,
             "rss_mib": rss_mib(model.pid) if model.pid else None,
         },
+        "escalation": {child: dataclasses.asdict(rungs) for child, rungs in escalation.items()},
         "stages_ms": dispatcher.stage_times.summary(),
         "queued_questions": dispatcher.queue_length,
         "counts": dict(dispatcher.counts),

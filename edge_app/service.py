@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_app import report
+from edge_app.bundles.probation import READY_WITHIN_S, Probation
 from edge_app.camera_set import CameraSet
 from edge_app.dispatcher import Dispatcher
 from edge_app.display_supervisor import DisplaySupervisor
+from edge_app.escalation import EXIT_GIVEN_UP, LastResort, Rungs
+from edge_app.exporter import Exporter
 from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
 from edge_app.messages import MessageIds, Result
@@ -64,9 +67,10 @@ def run(config: Config, *, model_module: str = MODEL_MODULE) -> int:
 
 @dataclass(frozen=True)
 class Stop:
-    """A signal asks the service to end."""
+    """The service is to end: a signal asks for it, or only a new one can help."""
 
-    signal_name: str
+    reason: str
+    exit_code: int = 0
 
 
 class Service:
@@ -79,14 +83,18 @@ class Service:
         self._inbox = Inbox()
         self._notifier = Notifier(os.environ)
         self._watchdog = Watchdog(self._notifier, watchdog_interval_s(os.environ))
+        self._last_resort = LastResort()
         self._cameras = CameraSet(config.camera, config.log.level)
         self._display = DisplaySupervisor(config.display, self._cameras.frame_fds(), config.log.level)
+        self._exporter = Exporter(config.metrics, config.node.id)
         self._overlay = OverlayState(camera=config.camera[0].name)
 
         mqtt = config.mqtt
         topics = Topics(mqtt.base, config.node.id)
         client_id = mqtt.client_id or f"edge-app-{config.node.id}"
-        connection = Connection(mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer)
+        connection = Connection(
+            mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer, promise=self._watchdog.promise
+        )
         self._store = Store(state_folder(config.store.dir or config.model.state_dir), config.store)
         self._session = Session(connection, topics, self._store.outbox)
         ids = MessageIds()
@@ -102,6 +110,8 @@ class Service:
             post=self._inbox.post,
             promise=self._watchdog.promise,
         )
+        ready_within_s = max(READY_WITHIN_S, model.start_timeout_s)
+        self._bundles = Probation(model.bundles, self._model.renew, ready_within_s=ready_within_s)
         scheduler = Scheduler(self._cameras.names(), config.caption.interval_s, config.ask.queue_length)
         scheduler.paused = not config.caption.enabled
         self._dispatcher = Dispatcher(
@@ -132,7 +142,7 @@ class Service:
         )
 
     def run(self) -> int:
-        """Start everything, serve, and end everything; 0 after an orderly end."""
+        """Start everything, serve, and end everything; 0, or EXIT_GIVEN_UP if only a new service can help."""
         threading.current_thread().name = "main"
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda taken, _frame: self._inbox.post(Stop(signal.Signals(taken).name)))
@@ -144,14 +154,14 @@ class Service:
             self._look_after(time.monotonic())  # its first turn starts the cameras
             self._notifier.send("READY=1")
             stop = self._serve()
-            log.info("service stopping signal=%s", stop.signal_name)
+            log.log(logging.ERROR if stop.exit_code else logging.INFO, "service stopping reason=%r", stop.reason)
             self._say_farewell()
             # Only here: after an error the connection breaks with the process, and the broker publishes the will.
             self._session.stop(FAREWELL_S)
         finally:
             self._end_parts()
         log.info("service stopped")
-        return 0
+        return stop.exit_code
 
     def _serve(self) -> Stop:
         """Turn events into work until one of them is Stop."""
@@ -194,6 +204,7 @@ class Service:
             self._session.acknowledge(message.receipt)
 
     def _handle_model(self, event: ModelEvent) -> None:
+        self._bundles.handle(event, time.monotonic())
         self._dispatcher.handle(event)
         if isinstance(event, ModelReady | ModelDown):
             if isinstance(event, ModelReady):
@@ -208,6 +219,9 @@ class Service:
             self._publisher.camera_status(camera, online=online)
             self._publisher.info(self._info())
             self._tell_status()
+        for told in self._bundles.check(now_s):
+            self._publisher.event("bundle_rolled_back", told.model_dump())
+            self._publisher.info(self._info())
         self._session.check(now_s)
         self._reception.resume(now_s)
         self._store.outbox.drop_old()
@@ -219,8 +233,14 @@ class Service:
         self._display.poll(now_s)
         if now_s >= self._next_health_s:
             self._next_health_s = now_s + self._config.health.interval_s
-            self._publisher.health(self._health())
+            health = self._health()
+            self._publisher.health(health)
+            self._exporter.update(health)
+        self._exporter.poll(now_s)
         self._watchdog.feed(now_s)  # by this thread itself, so that it need not promise anything
+        refused_since_s = [self._model.refused_since_s, self._display.refused_since_s, *self._cameras.refused_since_s()]
+        if reason := self._last_resort.reason(now_s, self._watchdog.broken(now_s), refused_since_s):
+            self._inbox.post(Stop(reason, EXIT_GIVEN_UP))
 
     def _publish_initial_state(self) -> None:
         """State for the session to keep; it goes out when the broker is there."""
@@ -258,6 +278,7 @@ class Service:
     def _end_parts(self) -> None:
         """End threads and processes; what one does not need of its share of the time, the next ones have."""
         deadline_s = time.monotonic() + STOP_S
+        self._exporter.stop()
         stops = [self._model.stop, self._display.stop, self._cameras.stop]
         for number, stop in enumerate(stops):
             stop(max(0.1, (deadline_s - time.monotonic()) / (len(stops) - number)))
@@ -287,7 +308,7 @@ class Service:
         return self._overlay
 
     def _info(self) -> dict[str, Any]:
-        return report.info(self._config, self._cameras.describe(), self._dispatcher)
+        return report.info(self._config, self._cameras.describe(), self._dispatcher, self._bundles.rolled_back)
 
     def _health(self) -> dict[str, Any]:
         return report.health(
@@ -295,6 +316,7 @@ class Service:
             cameras=self._cameras.condition(),
             dispatcher=self._dispatcher,
             model=self._model,
+            escalation=self._rungs(),
             store=self._store.condition(),
             dropped={
                 **self._reception.dropped,
@@ -303,3 +325,9 @@ class Service:
             },
             mqtt_problem=self._session.problem,
         )
+
+    def _rungs(self) -> dict[str, Rungs]:
+        """What was done about the failures of each child."""
+        cameras = {f"camera/{name}": rungs for name, rungs in self._cameras.rungs().items()}
+        model = dataclasses.replace(self._model.rungs, retry=self._dispatcher.counts["retried"])
+        return {"model": model, **cameras, "display": self._display.rungs}

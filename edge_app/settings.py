@@ -8,6 +8,7 @@ this file.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from edge_app.minisign import parse_public_key
 from edge_app.state import state_folder
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
@@ -170,6 +172,12 @@ class ModelConfig(Section):
         description="Folder of what `edge-app bench --tune` found; left out: systemd's state folder "
         "(`$STATE_DIRECTORY`), else `/var/lib/edge-app`.",
     )
+    trusted_keys: tuple[str, ...] = Field(
+        default=(),
+        max_length=2,
+        description="Public keys of minisign (`RW...`), of which one must have signed each bundle; none: unsigned "
+        "bundles are taken.",
+    )
     start_timeout_s: float = Field(
         default=180, ge=1, le=1800, description="Seconds to load and compile; over it the process is replaced."
     )
@@ -186,7 +194,15 @@ class ModelConfig(Section):
             "threads": self.threads,
             "cache_dir": str(self.cache_dir) if self.cache_dir else None,
             "state_dir": str(state_folder(self.state_dir)),
+            "trusted_keys": list(self.trusted_keys),
         }
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _keys_of_minisign(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            parse_public_key(key)
+        return keys
 
 
 class CaptionConfig(Section):
@@ -240,7 +256,7 @@ class CameraConfig(Section):
     height_px: int = Field(default=720, ge=16, le=3840, description="Height asked of the camera.")
     fps: int = Field(default=15, ge=1, le=120, description="Frames per second asked of the camera.")
     stall_s: float = Field(
-        default=8, ge=1, le=600, description="Seconds without a sign of life until its process is replaced."
+        default=6, ge=1, le=600, description="Seconds without a sign of life until its process is replaced."
     )
 
     @field_validator("source")
@@ -302,6 +318,26 @@ class HealthConfig(Section):
     interval_s: float = Field(default=60, ge=1, le=86_400, description="Seconds between `health` messages.")
 
 
+class MetricsConfig(Section):
+    """The same for Prometheus."""
+
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="TCP port of the Prometheus endpoint; left out: there is none."
+    )
+    address: str = Field(
+        default="127.0.0.1", description="IP address it listens on; everybody who reaches it may read."
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError as error:
+            raise ValueError(f"{address!r} is no IP address; write 127.0.0.1, or 0.0.0.0 for all networks") from error
+        return address
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -315,6 +351,7 @@ class Config(Section):
     store: StoreConfig = Field(default_factory=StoreConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
 
     @field_validator("camera")
     @classmethod
@@ -344,6 +381,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def without_credentials(source: str) -> str:
-    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`; other sources unchanged."""
-    without_login = re.sub(r"^([a-z][a-z0-9+.-]*://)[^/]*@", r"\1***@", source, flags=re.IGNORECASE)
-    return re.sub(r"^([a-z][a-z0-9+.-]*://[^?]*)\?.+", r"\1?***", without_login, flags=re.IGNORECASE)
+    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`, also within a text; other text unchanged."""
+    without_login = re.sub(r"([a-z][a-z0-9+.-]*://)[^/\s]*@", r"\1***@", source, flags=re.IGNORECASE)
+    return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)

@@ -34,6 +34,12 @@ def parser() -> argparse.ArgumentParser:
         help="another precision for one graph, such as vision=fp16 or decoder=int4 (weights alone); may be repeated",
     )
     p.add_argument("--name", help="name of the bundle in every result; default: the folder's")
+    p.add_argument(
+        "--bundle-version",
+        metavar="N",
+        type=whole(0),
+        help="grows with each release: a board refuses a lower one; default: the time, as YYYYMMDDhhmmss in UTC",
+    )
     p.add_argument("--calibration", metavar="DIR", type=Path, help="pictures (and questions.txt); needed for int8")
     p.add_argument(
         "--calibration-limit", metavar="N", type=whole(1), default=64, help="pictures used at most; default: 64"
@@ -129,6 +135,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         precision=arguments.precision,
         stages=dict(arguments.stage),
         name=arguments.name,
+        version=arguments.bundle_version,
         tasks=tuple(dict.fromkeys(arguments.task)) if arguments.task else None,
         caption_prompt=arguments.caption_prompt,
         question_start=arguments.question_start,

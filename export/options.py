@@ -15,6 +15,7 @@ class Options:
     precision: Precision
     stages: Mapping[Role, StagePrecision] = field(default_factory=dict)  # roles that are to have another precision
     name: str | None = None
+    version: int | None = None  # None for the time of the export, as YYYYMMDDhhmmss in UTC
     tasks: tuple[Task, ...] | None = None
     caption_prompt: str | None = None
     question_start: int | None = None

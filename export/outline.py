@@ -75,6 +75,7 @@ def outline(
     """The manifest as far as it is known before the graphs are written."""
     text = checkpoint.model.config.text_config
     prompt = blip.CAPTION_PROMPT[checkpoint.model_class] if options.caption_prompt is None else options.caption_prompt
+    created = datetime.now(UTC)
     limits = Generation(beams=options.beams, max_new_tokens=options.max_new_tokens)
     defaults: dict[Task, Generation] = {"caption": limits.model_copy(update={"prompt": prompt}), "vqa": limits}
     return Manifest(
@@ -83,7 +84,8 @@ def outline(
         family="blip",
         precision=options.precision,
         tasks=tuple(tasks),
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        version=int(created.strftime("%Y%m%d%H%M%S")) if options.version is None else options.version,
         source=Source(
             checkpoint=checkpoint.name,
             revision=checkpoint.revision,

@@ -89,7 +89,10 @@ class Broker:
 class Watcher:
     """A client that keeps every message it gets."""
 
-    def __init__(self, port: int, *topics: str, protocol: str = "5") -> None:
+    def __init__(
+        self, port: int, *topics: str, protocol: str = "5", prepare: Callable[[Client], None] = lambda _client: None
+    ) -> None:
+        """`prepare` sets what the client needs before it connects: TLS, user and password."""
         self.messages: list[MQTTMessage] = []
         self._news = threading.Condition()
         self._is_v5 = protocol == "5"
@@ -102,6 +105,7 @@ class Watcher:
         self.client.on_disconnect = lambda *_: self._subscribed.clear()
         self.client.on_message = self._on_message
         self.client.reconnect_delay_set(1, 1)
+        prepare(self.client)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         self.wait_subscribed()

@@ -47,7 +47,7 @@ class FakeCamera:
         self.path.unlink()
 
     def tell(self, mode: str) -> None:
-        """Change what it does: play, stall, truncated (JPEGs), or metadata (a node without pictures)."""
+        """Change what it does: play, stall, block (a read for ever), truncated (JPEGs), or metadata (no pictures)."""
         # Replaced as a whole: the device reads the file at any moment.
         waiting = self._mode.with_suffix(".new")
         waiting.write_text(mode, encoding="ascii")

@@ -3,8 +3,8 @@
  * FAKE_V4L2_DEVICES  how the paths of devices begin (".../dev/video"); each is an ordinary file, and to remove it
  *                   unplugs the camera
  * FAKE_V4L2_JPEG    the picture that it shows, for ever, 25 times a second
- * FAKE_V4L2_MODE    a file whose first letter says what the camera does: p(lay), s(tall), t(runcated JPEG), or
- *                   m(etadata), a node without pictures
+ * FAKE_V4L2_MODE    a file whose first letter says what the camera does: p(lay), s(tall), b(lock: the read of a frame
+ *                   never returns), t(runcated JPEG), or m(etadata), a node without pictures
  *
  * It knows one format, MJPG at 320x240 and 25 fps, whatever it is asked for. The descriptor is a timerfd, so that
  * select() and poll() wait for the next frame as with a real driver.
@@ -171,6 +171,7 @@ static int answer(unsigned long request, void *argument) {
     case VIDIOC_DQBUF: {
         struct v4l2_buffer *buffer = argument;
         uint64_t expirations;
+        while (mode() == 'b') pause();
         if (mode() == 's') run_timer(0);
         if (queued == 0 || read(fake_fd, &expirations, sizeof expirations) < 0 || mode() == 's') return no(EAGAIN);
         buffer->index = (uint32_t)queue[0];

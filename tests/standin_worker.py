@@ -1,11 +1,14 @@
 """A stand-in for the model's process, for the misbehaviour that the real one will not show on demand.
 
 It speaks the worker's protocol over the real link. What a request does is named by its questions (or, for captions,
-by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse"; anything else
-is answered. Of several questions each does what it is named for, to all of them.
-The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start". The first one is the folder
-where it notes its starts ("starts", a process id a line) and the questions that it has begun ("begun",
-those that came together in one line), and for captions the camera that was forecast to be next ("next").
+by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse", "babble" (a
+text of 10,000 characters, emoji and control codes among them); anything else is answered. Of several questions each
+does what it is named for, to all of them.
+The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "gpu" lets it have one,
+which it uses unless it is told to leave it out; "gpu-crash-start", "gpu-hang-start" and "gpu-refused" one that fails at
+the start, "gpu-crash" one that fails on every request. The first bundle is the folder where it notes its starts
+("starts", a process id a line), the devices it took ("devices"), the questions that it has begun ("begun", those that
+came together in one line), and for captions the camera that was forecast to be next ("next").
 """
 
 from __future__ import annotations
@@ -35,8 +38,27 @@ def main(argv: list[str]) -> int:
     if "slow-start" in start:
         time.sleep(2)
     frames = {name: FrameBuffer.attach(fd) for name, fd in link.hello["frames"].items()}
-    link.send({"event": "ready", "info": {"device": "CPU", "bundles": [{"name": "stand-in"}]}})
+    left_out = link.hello.get("left_out", {})
+    device = "GPU" if any(name.startswith("gpu") for name in start) and "GPU" not in left_out else "CPU"
+    note(folder / "devices", device)
+    link.send({"event": "trying", "devices": [device]})
+    refused = {}
+    if device == "GPU":
+        if "gpu-crash-start" in start:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "gpu-hang-start" in start:
+            signal.pause()
+        if "gpu-refused" in start:
+            device, refused = "CPU", {"GPU": "GPU does not compute the golden sample."}
+    info = {
+        "device": device,
+        "bundles": [{"name": "stand-in"}],
+        "fallbacks": [*left_out.values(), *refused.values()],
+    }
+    link.send({"event": "ready", "info": info, "devices": [device], "refused": refused})
     while (request := link.receive()) is not None:
+        if device == "GPU" and "gpu-crash" in start:
+            os.kill(os.getpid(), signal.SIGSEGV)
         link.send(reply(request, frames, folder))
     return 0
 
@@ -77,6 +99,8 @@ def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path)
         result["text"] = request["choices"][-1]
     if request.get("region"):
         result["text"] = f"region {request['region']}"
+    if "babble" in asked:
+        result["text"] = ("\x1b[2J\u202e\0\n" + "\U0001f600" * 100 + "words " * 300).ljust(10_000, "W")
     broken = {key: value for key, value in result.items() if key != "frame_id"}
     return {"ok": True, "results": [broken if behaviour == "malformed" else result for behaviour in asked]}
 

@@ -29,7 +29,9 @@ from edge_app.child import die_with_parent
 
 WIDTH_PX, HEIGHT_PX = 320, 240
 READY = "ready"
-MODES = ("play", "stall", "truncated", "frozen", "black", "single")  # single: one picture a connection
+SIZES = {"sizeless": 0, "huge": 20_000}  # what the headers of these modes say, in both directions
+# single: one picture a connection; flipped: a wrong byte in every picture; sizeless, huge: a header of 0x0, 20000x20000
+MODES = ("play", "stall", "truncated", "frozen", "black", "single", "flipped", "sizeless", "huge")
 
 HAS_FFMPEG = shutil.which("ffmpeg") is not None
 
@@ -172,7 +174,12 @@ class _MjpegHandler(BaseHTTPRequestHandler):
 
     def _jpeg(self, mode: str, number: int) -> bytes:
         image = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8) if mode == "black" else picture(number)
-        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+        jpeg: bytes = cv2.imencode(".jpg", image)[1].tobytes()
+        if mode == "flipped":
+            jpeg = jpeg[:1000] + bytes([jpeg[1000] ^ 0x55]) + jpeg[1001:]
+        if mode in SIZES:
+            frame_header = jpeg.index(b"\xff\xc0")
+            jpeg = jpeg[: frame_header + 5] + 2 * SIZES[mode].to_bytes(2, "big") + jpeg[frame_header + 9 :]
         # Every other picture loses its second half, as over a radio link that drops.
         return jpeg[: len(jpeg) // 2] if mode == "truncated" and number % 2 else jpeg
 

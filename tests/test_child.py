@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from edge_app.child import MAX_MESSAGE_BYTES, Backoff, Child
+from edge_app.backoff import Backoff
+from edge_app.child import MAX_MESSAGE_BYTES, Child
 from edge_app.errors import ChildDiedError, ChildTimeoutError
 from tests.broker import wait_until
 
@@ -172,6 +174,26 @@ def test_restart_waits_for_the_back_off() -> None:
     assert time.monotonic() - killed_s == pytest.approx(0.3, abs=0.2)
     assert child.restarts == 1
     assert child.request({"do": "echo", "say": 1}, timeout_s=PATIENCE_S)["said"] == 1
+    child.kill()
+
+
+def test_a_system_without_room_for_a_process_is_told_and_asked_again() -> None:
+    """No descriptor is left for the link: an error, and since when is noted; the next attempt, with room, succeeds."""
+    child = Child("test", MODULE, hello={}, backoff=Backoff(0.01, 0.01))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open("rb") as lowest:  # it has the lowest free number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno() + 1, hard))
+        try:
+            for _ in range(3):
+                with pytest.raises(ChildDiedError, match=r"could not be started: .*Too many open files"):
+                    child.start()
+            assert not child.restart_if_due()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert child.refused_since_s is not None
+    assert child.refused_since_s <= time.monotonic()
+    wait_until(child.restart_if_due, "the start")
+    assert child.refused_since_s is None
     child.kill()
 
 

@@ -136,14 +136,29 @@ def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("hidden\n", encoding="utf-8")
     config = load(tmp_path, MINIMAL + f'[mqtt]\nuser = "node"\npassword_file = "{secret}"\n')
-    secret.chmod(0o600)
-    check_files(config)
+    for mode in (0o600, 0o400, 0o440):  # the last two are those of systemd's credentials
+        secret.chmod(mode)
+        check_files(config)
     secret.chmod(0o604)
     with pytest.raises(ConfigError, match=r"mqtt\.password_file: .* open to every user"):
         check_files(config)
     secret.unlink()
     with pytest.raises(ConfigError, match="No such file"):
         check_files(config)
+
+
+def test_systemds_copy_of_a_secret_is_read_in_place_of_the_file(tmp_path: Path) -> None:
+    """`credentials/FILE` is `credentials_FILE` in systemd's folder; a file that systemd did not copy stays named."""
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "credentials_mqtt-password").write_text("hidden\n", encoding="utf-8")
+    environ = {"CREDENTIALS_DIRECTORY": str(given)}
+    secrets = '[mqtt]\nuser = "node"\ntls = true\npassword_file = "/etc/edge-app/credentials/mqtt-password"\n'
+    others = 'tls_client_cert = "/etc/edge-app/credentials/client.pem"\n'
+    mqtt = load(tmp_path, MINIMAL + secrets + others, environ).mqtt
+    assert mqtt.password_file == given / "credentials_mqtt-password"
+    assert mqtt.tls_client_cert == Path("/etc/edge-app/credentials/client.pem")
+    assert load(tmp_path, MINIMAL + secrets).mqtt.password_file == Path("/etc/edge-app/credentials/mqtt-password")
 
 
 def test_published_configuration_holds_no_secret(tmp_path: Path) -> None:

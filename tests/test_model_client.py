@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edge_app import model_client
+from edge_app.device_trials import DeviceTrials
 from edge_app.frames import FrameBuffer
 from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
 from tests.broker import PATIENCE_S, wait_until
@@ -19,7 +21,9 @@ from tests.standin_worker import lines
 class Harness:
     """A client, its events, and the promises it made."""
 
-    def __init__(self, folder: Path, start: str = "", start_timeout_s: float = 30) -> None:
+    def __init__(
+        self, folder: Path, start: str = "", start_timeout_s: float = 30, trials: DeviceTrials | None = None
+    ) -> None:
         self.folder = folder
         self.events: queue.SimpleQueue[ModelEvent] = queue.SimpleQueue()
         self.promises: list[tuple[str, float]] = []
@@ -33,6 +37,7 @@ class Harness:
             request_timeout_s=0.5,
             post=self.events.put,
             promise=lambda thread, by_s: self.promises.append((thread, by_s)),
+            trials=trials,
         )
         self.client.start()
 
@@ -85,24 +90,25 @@ def test_a_process_lost_on_a_request_is_told_and_replaced(make: Make, question: 
     harness.expect(ModelReady)
     harness.client.submit(1, {"op": "ask", "camera": "door", "questions": [question]})
     down, lost = harness.expect(ModelDown), harness.expect(ModelLost)
-    assert (down.was_ready, lost.number) == (True, 1)
+    assert (down.hopeful, lost.number) == (True, 1)
     assert words in down.reason and words in lost.reason
     harness.expect(ModelReady)
-    assert harness.client.restarts == 1
+    assert harness.client.rungs.restart == 1
+    assert harness.client.rungs.kill == (question == "hang")
 
 
 def test_a_process_that_does_not_come_up_is_killed_and_tried_again(make: Make) -> None:
     """Loading has a deadline, too."""
     harness = make(start="hang-start", start_timeout_s=1)
     down = harness.expect(ModelDown)
-    assert (down.was_ready, "not ready after 1 s" in down.reason) == (False, True)
+    assert (down.hopeful, "not ready after 1 s" in down.reason) == (False, True)
     wait_until(lambda: len(lines(harness.folder / "starts")) == 2, "the second attempt")
 
 
 def test_a_failed_start_gives_the_reason_of_the_process(make: Make) -> None:
     """Its own words, not its exit code."""
     down = make(start="fail-start").expect(ModelDown)
-    assert (down.was_ready, down.reason) == (False, "The bundle is broken; install another one.")
+    assert (down.hopeful, down.reason) == (False, "The bundle is broken; install another one.")
 
 
 def test_a_bundle_that_stays_broken_is_logged_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -113,7 +119,7 @@ def test_a_bundle_that_stays_broken_is_logged_once(make: Make, caplog: pytest.Lo
         harness.expect(ModelDown)
     assert [record.message.split(" pid")[0] for record in caplog.records] == [
         "model starting",
-        "model down was_ready=False reason='The bundle is broken; install another one.'",
+        "model down hopeful=False reason='The bundle is broken; install another one.'",
     ]
 
 
@@ -146,3 +152,122 @@ def test_the_thread_promises_to_report_after_the_deadline_at_the_latest(make: Ma
     harness.expect(ModelReply)
     assert {thread for thread, _ in harness.promises} == {"model"}
     assert max(by_s for _, by_s in harness.promises) < time.monotonic() + 0.5 + 11
+
+
+def test_a_renewed_process_finishes_its_request_and_takes_the_next_ones(make: Make) -> None:
+    """Another bundle is to be loaded: what is in flight is answered, what waits is answered by the new process."""
+    harness = make()
+    harness.expect(ModelReady)
+    harness.client.submit(1, {"op": "ask", "camera": "door", "questions": ["slow 0.3"]})
+    harness.client.renew()
+    harness.client.submit(2, {"op": "ask", "camera": "door", "questions": ["refuse"]})
+    assert harness.expect(ModelReply).number == 1
+    assert harness.expect(ModelDown).asked
+    harness.expect(ModelReady)
+    assert harness.expect(ModelReply).number == 2
+    assert len(lines(harness.folder / "starts")) == 2
+
+
+def test_a_process_that_is_starting_is_renewed_as_well(make: Make) -> None:
+    """The version that hangs at its start has been taken back: nobody waits for its deadline."""
+    harness = make(start="hang-start")
+    wait_until(lambda: len(lines(harness.folder / "starts")) == 1, "the first start")
+    harness.client.renew()
+    assert harness.expect(ModelDown).asked
+    wait_until(lambda: len(lines(harness.folder / "starts")) == 2, "the second start")
+
+
+def crash(harness: Harness, number: int) -> ModelDown:
+    """One request on which the process dies."""
+    harness.client.submit(number, {"op": "ask", "camera": "door", "questions": ["what"]})
+    down: ModelDown = harness.expect(ModelDown)
+    assert harness.expect(ModelLost).number == number
+    return down
+
+
+def test_device_that_costs_three_processes_is_left_out(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """The fourth is told so in its hello, serves on the CPU, and its info and the log say why."""
+    harness = make(start="gpu-crash")
+    for number in range(3):
+        assert harness.expect(ModelReady).info["device"] == "GPU"
+        assert crash(harness, number).hopeful
+    info = harness.expect(ModelReady).info
+    assert info["device"] == "CPU"
+    (sentence,) = info["fallbacks"]
+    assert sentence.startswith("GPU is left out for an hour: the process failed 3 times in 10 minutes on it: ")
+    assert "SIGSEGV" in sentence
+    assert [record.message.split(" reason")[0] for record in caplog.records if "left out" in record.message] == [
+        "device left out device=GPU"
+    ]
+    harness.client.submit(9, {"op": "ask", "camera": "door", "questions": ["refuse"]})
+    assert harness.expect(ModelReply).number == 9
+    assert (harness.client.rungs.next_device, harness.client.rungs.restart) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"), [("gpu-crash-start", "SIGSEGV"), ("gpu-hang-start", "not ready after 1 s")]
+)
+def test_compile_that_ends_or_hangs_the_process_counts_against_its_device(make: Make, start: str, words: str) -> None:
+    """The process says what it tries before it tries it; questions wait meanwhile, since the CPU is still to come."""
+    harness = make(start=start, start_timeout_s=1)
+    for _ in range(3):
+        down = harness.expect(ModelDown)
+        assert down.hopeful
+        assert words in down.reason
+    info = harness.expect(ModelReady).info
+    assert info["device"] == "CPU"
+    assert words in info["fallbacks"][0]
+    assert lines(harness.folder / "devices") == ["GPU"] * 3 + ["CPU"]
+
+
+def test_device_that_the_process_refuses_is_not_tried_by_the_next_one(make: Make) -> None:
+    """A golden sample that did not match is not computed again at every restart."""
+    harness = make(start="gpu-refused")
+    assert harness.expect(ModelReady).info["fallbacks"] == ["GPU does not compute the golden sample."]
+    harness.client.submit(1, {"op": "ask", "camera": "door", "questions": ["crash"]})
+    harness.expect(ModelDown)
+    harness.expect(ModelLost)
+    assert "golden sample" in harness.expect(ModelReady).info["fallbacks"][0]
+    assert lines(harness.folder / "devices") == ["GPU", "CPU"]
+
+
+def test_device_is_tried_again_in_an_idle_moment(make: Make) -> None:
+    """When its hour is over and nothing is asked, the process is replaced, which is no failure."""
+    trials = DeviceTrials()
+    trials.refused("GPU", "GPU was too hot.", time.monotonic() - 3600 + 1.5)
+    harness = make(start="gpu", trials=trials)
+    assert harness.expect(ModelReady).info["device"] == "CPU"
+    down = harness.expect(ModelDown)
+    assert (down.hopeful, down.reason) == (True, "The model process is restarted to try GPU again.")
+    assert harness.expect(ModelReady).info == {"device": "GPU", "bundles": [{"name": "stand-in"}], "fallbacks": []}
+    assert harness.client.rungs.kill == 0
+
+
+def test_one_failure_of_the_second_try_is_enough(make: Make) -> None:
+    """Back at once, and for two hours."""
+    trials = DeviceTrials()
+    trials.refused("GPU", "GPU was too hot.", time.monotonic() - 3600)
+    harness = make(start="gpu-crash", trials=trials)
+    assert harness.expect(ModelReady).info["device"] == "GPU"
+    crash(harness, 1)
+    assert "left out for 2 hours" in harness.expect(ModelReady).info["fallbacks"][0]
+
+
+def test_device_is_tried_again_between_two_requests_if_there_is_no_idle_moment(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captions at full rate leave none; after ten more minutes the next request waits for the new process."""
+    monkeypatch.setattr(model_client, "IDLE_POLL_S", 60.0)
+    trials = DeviceTrials()
+    harness = make(start="gpu", trials=trials)
+    harness.expect(ModelReady)
+    trials.refused("GPU", "GPU was too hot.", time.monotonic() - 3600)
+    for number in range(3):
+        if number == 2:
+            monkeypatch.setattr(model_client, "RETRY_ANYWAY_S", 0.0)
+        harness.client.submit(number, {"op": "ask", "camera": "door", "questions": ["refuse"]})
+        assert harness.expect(ModelReply).number == number
+    assert "try GPU again" in harness.expect(ModelDown).reason
+    harness.client.submit(3, {"op": "ask", "camera": "door", "questions": ["refuse"]})
+    harness.expect(ModelReady)
+    assert harness.expect(ModelReply).number == 3

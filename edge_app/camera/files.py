@@ -47,7 +47,12 @@ def load_image(path: Path) -> Picture:
             f"{path} says it is {width_px}x{height_px}; "
             f"pictures of up to {MAX_PICTURE_PX // 10**6} megapixels are read."
         )
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # more pixels than OPENCV_IO_MAX_IMAGE_PIXELS, where that is less than ours
+        raise BadRequestError(
+            f"{path} is {width_px}x{height_px}, too large for OpenCV here; make it smaller."
+        ) from error
     if image is None or image.size == 0:
         raise BadRequestError(f"{path} is damaged and cannot be decoded; give a JPEG or PNG.")
     return np.asarray(image, np.uint8)

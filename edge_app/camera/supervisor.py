@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any
 
-from edge_app.child import Backoff, Child
+from edge_app.backoff import Backoff
+from edge_app.child import Child
+from edge_app.escalation import Rungs
 from edge_app.frames import FrameBuffer
+from edge_app.log_limit import LogLimit
 from edge_app.settings import CameraConfig, without_credentials
 
 WORKER_MODULE = "edge_app.camera.worker"
 OFFLINE_AFTER_S = 4.0  # a stall is to be seen within 5 s
 START_GRACE_S = 20.0  # until the first heart-beat: OpenCV takes seconds to import on a small board
-BLINDNESS = {"ok": "", "black": "its picture has been black for a minute", "frozen": "its picture does not change"}
+STEADY_S = 30.0  # a process that has run for so long, with frames, was a success: the back-off begins anew
+# A process that reopens its source in vain for so long is replaced: what a library or a driver holds in it may be why.
+# The next ones are given longer and longer, because most often the camera is simply not there.
+PATIENCE_S, LONGEST_PATIENCE_S = 120.0, 3600.0
+BLINDNESS = {"ok": "", "black": "its picture is black", "frozen": "its picture does not change"}
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +51,9 @@ class CameraSupervisor:
             pass_fds=(self.buffer.fd,),
             backoff=Backoff(0.5, 10.0),
         )
+        self._log = LogLimit(log)
+        self._patience = Backoff(PATIENCE_S, LONGEST_PATIENCE_S)
+        self._replace_at_s = math.inf
         self._started_s = 0.0
         self._running = False  # started, and its end not told yet
 
@@ -67,6 +78,16 @@ class CameraSupervisor:
         }
 
     @property
+    def rungs(self) -> Rungs:
+        """What was done about its failures so far."""
+        return self._child.rungs
+
+    @property
+    def refused_since_s(self) -> float | None:
+        """Since when (monotonic) the system has refused to start the process; None if it does not."""
+        return self._child.refused_since_s
+
+    @property
     def pid(self) -> int | None:
         """The camera's process; None while it waits to be started again."""
         return self._child.pid
@@ -80,14 +101,24 @@ class CameraSupervisor:
             self.buffer.beat(0.0)
             if self._child.restart_if_due():
                 self._started_s = now_s
+                self._replace_at_s = now_s + self._patience.next_s()
                 self._running = True
                 self._blindness = ""
         elif self._hangs(now_s):
-            self._running = False
             self._failure = f"its process did not move for {self._config.stall_s:g} s and was replaced"
-            log.warning("camera hangs camera=%s stall_s=%g action=kill", self._config.name, self._config.stall_s)
-            self._child.kill()
-        self._judge()
+            self._warn("camera hangs camera=%s stall_s=%g action=kill", self._config.name, self._config.stall_s)
+            self._child.backoff.reset()  # it took seconds to be seen, and that was wait enough
+            self._kill()
+        elif not self.online and now_s >= self._replace_at_s:
+            self._warn("camera process is of no use camera=%s reason=%r action=kill", self._config.name, self._failure)
+            self._kill()
+        elif self.online and now_s - self._started_s > STEADY_S:
+            self._child.backoff.reset()
+        self._judge(now_s)
+
+    def _kill(self) -> None:
+        self._running = False
+        self._child.kill()
 
     def stop(self, timeout_s: float) -> None:
         """End the process within `timeout_s` and free the buffer."""
@@ -101,7 +132,7 @@ class CameraSupervisor:
             return now_s - self._started_s > max(START_GRACE_S, self._config.stall_s)
         return now_s - beat_s > self._config.stall_s
 
-    def _judge(self) -> None:
+    def _judge(self, now_s: float) -> None:
         age_s = self.frame_age_s
         online = age_s is not None and age_s < OFFLINE_AFTER_S
         if online == self.online:
@@ -109,28 +140,34 @@ class CameraSupervisor:
         self.online = online
         if online:
             self._failure = ""
-            self._child.backoff.reset()
-            log.info("camera online camera=%s detail=%r", self._config.name, self._detail)
+            self._patience.reset()
+            self._log.tell(logging.INFO, "camera online camera=%s detail=%r", self._config.name, self._detail)
         else:
+            self._replace_at_s = now_s + self._patience.next_s()
             self._failure = self._failure or f"no frame for {OFFLINE_AFTER_S:g} s"
-            log.warning("camera offline camera=%s reason=%r", self._config.name, self._failure)
+            self._warn("camera offline camera=%s reason=%r", self._config.name, self._failure)
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "opened":
             self._detail = str(event["detail"])
             self._failure = ""
+        elif event["event"] == "reopen":
+            self.rungs.reopen += 1
         elif event["event"] == "failed":
+            is_news = event["reason"] != self._failure and not self.online  # one that recovers in time is none
             self._failure = str(event["reason"])
-            if not self.online:  # one that recovers before it counts as offline is no news
-                log.warning("camera failed camera=%s reason=%r", self._config.name, self._failure)
-
+            if is_news:
+                self._warn("camera failed camera=%s reason=%r", self._config.name, self._failure)
         elif event["event"] == "content":
             self._blindness = BLINDNESS[event["content"]]
-            log.warning("camera content camera=%s content=%s", self._config.name, event["content"])
+            self._warn("camera content camera=%s content=%s", self._config.name, event["content"])
 
     def _note_end(self) -> None:
         """Tell, once, that the process has ended by itself."""
         if self._running:
             self._running = False
             self._failure = f"its process {self._child.exit_reason} and is started again"
-            log.warning("camera process ended camera=%s reason=%r", self._config.name, self._failure)
+            self._warn("camera process ended camera=%s reason=%r", self._config.name, self._failure)
+
+    def _warn(self, message: str, *values: object) -> None:
+        self._log.tell(logging.WARNING, message, *values)

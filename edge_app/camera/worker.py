@@ -11,10 +11,12 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 
+from edge_app.backoff import Backoff
 from edge_app.camera import FrameSource, Picture, open_source
 from edge_app.camera.content import AFTER_S, Content, ContentJudge
-from edge_app.child import Backoff, ParentLink
+from edge_app.child import ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
 from edge_app.logs import set_up_logging
@@ -22,7 +24,10 @@ from edge_app.settings import CameraConfig
 
 MAX_DAMAGED = 25  # frames in a row that cannot be decoded before the source is opened anew
 WAIT_STEP_S = 0.2  # how often a wait looks whether the parent is still there
-OPEN_ALLOWANCE_S = 15.0  # RTSP may take 5 s each to connect, to open, to find video; no heart-beat meanwhile
+# No heart-beat comes while a source is opened. RTSP may take 5 s each to connect, to open, to find video; a device that
+# takes longer than a few seconds hangs.
+OPEN_ALLOWANCE_S = {"rtsp": 15.0, "rtsps": 15.0, "http": 15.0, "https": 15.0}
+LOCAL_OPEN_ALLOWANCE_S = 2.0
 THAW_EVERY_S = 300.0  # a frozen camera is opened anew at most so often: it may well be frozen after it, too
 STEADY_S = 5.0  # a source that has given frames for so long is well again
 
@@ -48,7 +53,8 @@ class CameraWorker:
         self._link = link
         self._config = config
         self._frames = frames
-        self._backoff = Backoff(0.5, 3.0)  # a camera that returns is to be seen within 5 s, opening included
+        # A camera that returns is to be seen within 5 s: a read that fails after 2 s, the longest wait, an opening.
+        self._backoff = Backoff(0.5, 2.0)
         self._last_reason = ""
         self._judge = ContentJudge(content_after_s)
         self._content: Content = "ok"
@@ -56,8 +62,9 @@ class CameraWorker:
 
     def run(self) -> None:
         """Open, read until it fails, wait, open again; return when the parent has closed the link."""
+        allowance_s = OPEN_ALLOWANCE_S.get(self._config.source.partition(":")[0], LOCAL_OPEN_ALLOWANCE_S)
         while self._link.is_open():
-            self._beat(OPEN_ALLOWANCE_S)
+            self._beat(allowance_s)
             try:
                 source = open_source(self._config)
             except CameraError as error:
@@ -72,6 +79,7 @@ class CameraWorker:
 
     def _read(self, source: FrameSource) -> None:
         """Frames from `source` to the buffer until it fails (CameraError) or the parent goes."""
+        self._judge.begin_anew()
         due_s = time.monotonic()
         damaged = 0
         opened_s: float | None = None  # when its first frame came: a source that opens but gives nothing is not back
@@ -109,11 +117,12 @@ class CameraWorker:
             raise CameraError(f"The picture of the camera {self._config.name} is frozen; the camera is opened again.")
 
     def _failed(self, error: CameraError) -> None:
-        """Tell the parent, once a reason, and wait."""
+        """Tell the parent why, once a reason, wait, and tell it that the source is opened again."""
         if str(error) != self._last_reason:
             self._last_reason = str(error)
             self._link.send({"event": "failed", "reason": str(error)})
         self._wait_until(time.monotonic() + self._backoff.next_s())
+        self._link.send({"event": "reopen"})
 
     def _wait_until(self, until_s: float) -> None:
         while (left_s := until_s - time.monotonic()) > 0 and self._link.is_open():
@@ -128,6 +137,7 @@ class CameraWorker:
 def main(argv: list[str]) -> int:
     """Serve until the parent goes; 0."""
     link = ParentLink.from_args(argv)
+    _keep_libraries_quiet()
     set_up_logging(link.hello.get("log_level", "INFO"))
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -137,6 +147,13 @@ def main(argv: list[str]) -> int:
     config = CameraConfig.model_validate(link.hello["camera"])
     CameraWorker(link, config, FrameBuffer.attach(link.hello["frames_fd"])).run()
     return 0
+
+
+def _keep_libraries_quiet() -> None:
+    """Let the log be ours alone: libjpeg, for one, writes a line to stderr for every damaged picture of a bad cable."""
+    sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
 
 
 if __name__ == "__main__":

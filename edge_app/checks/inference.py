@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-from edge_app.checks import Check, Status
+from edge_app.checks import Check
+from edge_app.checks.account import Account
+from edge_app.checks.children import first_event
+from edge_app.checks.gpu import check_gpu
 from edge_app.child import Child
 from edge_app.settings import ModelConfig
 
-RENDER_NODES = Path("/dev/dri")
 DEVICES_TIMEOUT_S = 60
 MODEL_MODULE = "edge_app.model.worker"
 
@@ -26,14 +24,14 @@ print(json.dumps({name: core.get_property(name, "FULL_DEVICE_NAME") for name in 
 """
 
 
-def check_inference(config: ModelConfig | None) -> Iterator[Check]:
+def check_inference(config: ModelConfig | None, account: Account) -> Iterator[Check]:
     """Devices; with a configuration also its bundles, loaded as the service loads them."""
     gpu_is_wanted = config is not None and "GPU" in (config.device, config.text_device)
     devices = list_devices()
     yield _check_devices(devices)
-    yield check_gpu(has_gpu=any(name.startswith("GPU") for name in devices), is_wanted=gpu_is_wanted)
+    yield check_gpu(has_gpu=any(name.startswith("GPU") for name in devices), is_wanted=gpu_is_wanted, account=account)
     if config is not None:
-        yield check_model(config)
+        yield check_model(config, keeps_cache=account.is_own)
 
 
 def list_devices() -> dict[str, str]:
@@ -55,45 +53,15 @@ def _check_devices(devices: dict[str, str]) -> Check:
     return Check("openvino devices", "ok", ", ".join(f"{name} ({words})" for name, words in devices.items()))
 
 
-def check_gpu(*, has_gpu: bool, is_wanted: bool, nodes: Path = RENDER_NODES) -> Check:
-    """The way to the GPU: kernel driver, rights, compute packages; the first thing that is missing."""
-    missing: Status = "fail" if is_wanted else "warn"
-    if has_gpu:
-        return Check("gpu", "ok", "OpenVINO can use it.")
-    render_nodes = sorted(nodes.glob("renderD*"))
-    if not render_nodes:
-        return Check(
-            "gpu",
-            missing,
-            f"There is no {nodes}/renderD128: no GPU, or no driver for it. Captions work on the CPU, more slowly.",
-            "On a board with an Intel GPU look for i915 or xe in `dmesg`; a virtual machine has to be given the GPU.",
-        )
-    closed = [node for node in render_nodes if not os.access(node, os.R_OK | os.W_OK)]
-    if closed:
-        return Check(
-            "gpu",
-            missing,
-            f"This user may not open {closed[0]} (group {_group(closed[0])}).",
-            f"Run: sudo usermod -aG {_group(closed[0])} $USER, then log in again.",
-        )
-    return Check(
-        "gpu",
-        missing,
-        f"There is {render_nodes[0]}, but OpenVINO finds no GPU: the compute packages are missing or do not fit.",
-        "Install intel-opencl-icd (for Apollo Lake and Elkhart Lake Intel's older `legacy1` packages).",
-    )
+def check_model(config: ModelConfig, *, keeps_cache: bool = True) -> Check:
+    """Verify the bundles and run their golden sample, in the very process that the service would start.
 
-
-def _group(path: Path) -> str:
-    try:
-        return path.group()
-    except KeyError:  # a number without a name, as in a container
-        return str(path.stat().st_gid)
-
-
-def check_model(config: ModelConfig) -> Check:
-    """Verify the bundles and run their golden sample, in the very process that the service would start."""
-    child = Child("model", MODEL_MODULE, hello={**config.hello(), "frames": {}, "log_level": "ERROR"})
+    Without `keeps_cache` the cache of compiled models is left alone: the service could not read what root writes there.
+    """
+    hello = {**config.hello(), "frames": {}, "log_level": "ERROR"}
+    if not keeps_cache:
+        hello["cache_dir"] = None
+    child = Child("model", MODEL_MODULE, hello=hello)
     child.start()
     try:
         event = first_event(child, {"ready", "failed"}, config.start_timeout_s)
@@ -110,22 +78,8 @@ def check_model(config: ModelConfig) -> Check:
     if event["event"] == "failed":
         return Check("model", "fail", event["reason"], "Export or install the bundle again; see docs/bundle.md.")
     info = event["info"]
-    names = ", ".join(bundle["name"] for bundle in info["bundles"])
+    names = ", ".join(f"{bundle['name']} ({bundle['signed_by']})" for bundle in info["bundles"])
     found = f"{names}: golden sample right on {info['device']}"
     if info["fallbacks"]:
         return Check("model", "warn", f"{found}. {' '.join(info['fallbacks'])}", "See the gpu check.")
     return Check("model", "ok", found)
-
-
-def first_event(child: Child, wanted: set[str], timeout_s: float) -> dict[str, Any] | None:
-    """The first of the child's events that is `wanted`; None if it ends or the time passes without one."""
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        is_alive = child.is_alive()  # asked first: what it sent before its end is still to be read
-        for event in child.poll():
-            if event["event"] in wanted:
-                return event
-        if not is_alive:
-            return None
-        time.sleep(0.05)
-    return None

@@ -92,7 +92,10 @@ def config_path(arguments: argparse.Namespace) -> Path:
     if arguments.config is not None:
         return Path(arguments.config)
     for path in CONFIG_PLACES:
-        if path.is_file():
+        try:
+            if path.is_file():
+                return path
+        except PermissionError:  # a folder for the service alone: reading the file then says so
             return path
     places = " nor ".join(map(str, CONFIG_PLACES))
     raise ConfigError([f"There is no configuration at {places}; name one with --config FILE."])

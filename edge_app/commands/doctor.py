@@ -11,12 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_app.checks import Check
+from edge_app.checks.account import account_of_service
+from edge_app.checks.broker import check_broker
+from edge_app.checks.cameras import check_cameras
+from edge_app.checks.clock import check_clock
 from edge_app.checks.inference import check_inference
 from edge_app.checks.machine import check_machine
-from edge_app.checks.surroundings import check_surroundings
+from edge_app.checks.permissions import check_permissions
+from edge_app.checks.storage import check_disk
+from edge_app.checks.unit import check_unit
 from edge_app.commands.arguments import add_config_argument, config_path
 from edge_app.config import Config, check_files, load_config
 from edge_app.errors import ConfigError
+from edge_app.state import state_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,25 +45,40 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
-    """The checks, from the machine outwards; those that need a configuration only where it is right."""
+    """The checks, from the machine outwards; those that need a configuration only where it is right.
+
+    Rights are judged for the service's user where root asks; the broker, the model and the cameras are tried as whoever
+    asks.
+    """
     config: Config | None = None
+    account = account_of_service()
     try:
-        config = load_config(config_path(arguments))
+        path = config_path(arguments)
+        config = load_config(path)
         check_files(config)
     except ConfigError as error:
         for problem in error.problems:
             yield Check("configuration", "fail", problem, "Correct it; `edge-app check-config` reads it again.")
     else:
-        yield Check("configuration", "ok", str(config_path(arguments)))
-    yield from check_machine(_written_folders(config))
-    yield from check_inference(config.model if config else None)
+        yield Check("configuration", "ok", str(path))
+        yield from check_permissions(path, config, account)
+    yield from check_machine()
+    yield check_clock()
+    for folder in _written_folders(config):
+        yield check_disk(folder, account)
+    yield from check_inference(config.model if config else None, account)
     if config:
-        yield from check_surroundings(config)
+        yield from check_cameras(config.camera, account)
+        yield check_broker(config)
+    yield from check_unit(config)
 
 
 def _written_folders(config: Config | None) -> list[Path]:
-    """Where the service writes: temporary files, the model cache, the picture of the display."""
+    """Where the service writes: temporary files, its state, the model cache, the picture of the display."""
     folders = [Path(tempfile.gettempdir())]
+    state = state_folder(config.model.state_dir if config else None)
+    if state.exists():  # systemd makes it; where the service is not installed, nothing needs it
+        folders.append(state)
     if config and config.model.cache_dir:
         folders.append(config.model.cache_dir)
     if config and config.display.path:

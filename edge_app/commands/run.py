@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import signal
 
 from edge_app.commands.arguments import add_config_argument, config_path
@@ -26,6 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Read the configuration, then serve; 0 after a clean stop. Raises ConfigError."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_at_once)  # until the service, when it runs, takes the signals over
+    # A core dump would put frames and the password on disk. The children inherit this.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported with the handler in place: it takes a good part of a second on a small board.
     from edge_app.config import file_problems, load_config
 

@@ -19,6 +19,7 @@ from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle
 from edge_app.model.device import core, is_present
 from edge_app.model.placement import Placement
+from edge_app.shown import shown
 
 MEND = "measure again with `edge-app bench --tune`"
 
@@ -120,7 +121,7 @@ def read_choice(folder: Path, bundle: Bundle) -> tuple[Placement | None, str | N
     except ValueError as error:  # a name that no file can have
         return None, f"There are no measured devices in {str(folder)!r} ({error}); name another state folder."
     if reason := _stale(choice, bundle):
-        return None, f"The measured devices of {bundle.manifest.name} are not used, because {reason}; {MEND}."
+        return None, shown(f"The measured devices of {bundle.manifest.name} are not used, because {reason}; {MEND}.")
     return choice.placement, None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from typing import Any
 import openvino as ov
 
 from edge_app.errors import BundleError, DeviceError
+from edge_app.minisign import PublicKey
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import read_choice
+from edge_app.model.compiled_cache import cache_folder
 from edge_app.model.device import Compiler, core, is_present
 from edge_app.model.golden import encode_golden, verify, warm_up
 from edge_app.model.manifest import Task
@@ -38,11 +40,13 @@ class LoadedModels:
         models: one a bundle, in the order they were named.
         requested: the device asked for.
         fallbacks: a sentence for each device that was asked for, or measured as the best, and not taken.
+        refused: device -> why it cannot run one of the models.
     """
 
     models: tuple[VisionLanguageModel, ...]
     requested: str
     fallbacks: tuple[str, ...]
+    refused: Mapping[str, str]
 
     def find(self, task: Task) -> VisionLanguageModel | None:
         """The first model that serves `task`, if there is one."""
@@ -60,6 +64,11 @@ class LoadedModels:
         """The device of the first model, e.g. `CPU`, or `GPU+CPU` where its sides have one each."""
         return self.models[0].device
 
+    @property
+    def devices(self) -> frozenset[str]:
+        """All devices in use."""
+        return frozenset().union(*(model.placement.devices for model in self.models))
+
     def info(self) -> dict[str, Any]:
         """What the `info` topic tells of the models."""
         return {
@@ -67,6 +76,9 @@ class LoadedModels:
                 {
                     "name": model.manifest.name,
                     "hash": model.bundle.hash,
+                    "version": model.manifest.version,
+                    "signed_by": model.bundle.signed.key if model.bundle.signed else "unsigned",
+                    "folder": str(model.bundle.path),
                     "family": model.manifest.family,
                     "precision": in_words(model.manifest),
                     "tasks": list(model.manifest.tasks),
@@ -91,6 +103,9 @@ def load_models(
     threads: int = 0,
     cache_dir: Path | None = None,
     state_dir: Path | None = None,
+    trusted_keys: Sequence[PublicKey] = (),
+    left_out: Mapping[str, str] | None = None,
+    announce: Callable[[Placement], None] = lambda _: None,
 ) -> LoadedModels:
     """Open, verify, compile and self-check the bundles, each on the first devices that can.
 
@@ -102,12 +117,15 @@ def load_models(
         threads: CPU threads; 0 lets OpenVINO decide.
         cache_dir: folder for compiled graphs, or None.
         state_dir: folder of what `edge-app bench --tune` measured, or None.
+        trusted_keys: one of them must have signed each bundle; none: any bundle will do.
+        left_out: device -> why it is not to be tried, as a sentence.
+        announce: is told what is tried next, before it is: a device can hang or end this process.
 
     Raises:
-        BundleError: a bundle is missing, changed or does not fit.
+        BundleError: a bundle is missing, changed, not signed as asked or does not fit.
         DeviceError: no device computes the golden sample, the CPU included.
     """
-    bundles = [open_bundle(Path(folder)) for folder in folders]
+    bundles = [open_bundle(Path(folder), trusted_keys=trusted_keys) for folder in folders]
     available = core().available_devices
     fallbacks = [
         f"{name} was asked for, but OpenVINO finds only {', '.join(available)} on this machine."
@@ -117,6 +135,8 @@ def load_models(
     for sentence in fallbacks:
         log.warning("%s", sentence)
     models = []
+    refused: dict[str, str] = {}
+    barred = left_out or {}
     for bundle in bundles:
         wanted = placements(device, text_device, available)
         if (device, text_device) == ("AUTO", None) and state_dir is not None:
@@ -125,23 +145,34 @@ def load_models(
             if problem:
                 fallbacks.append(problem)
                 log.warning("%s", problem)
-        models.append(_load_first(bundle, wanted, threads, cache_dir, fallbacks))
+        fallbacks += [barred[name] for name in barred if any(name in placement.devices for placement in wanted)]
+        allowed = [placement for placement in wanted if placement.devices.isdisjoint(barred)]
+        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce)
+        models.append(model)
+        fallbacks += reasons.values()
+        refused |= {name: reason for placement, reason in reasons.items() for name in placement.devices}
     keep_working_memory()
-    return LoadedModels(tuple(models), device, tuple(dict.fromkeys(fallbacks)))
+    return LoadedModels(tuple(models), device, tuple(dict.fromkeys(fallbacks)), refused)
 
 
 def _load_first(
-    bundle: Bundle, wanted: Sequence[Placement], threads: int, cache_dir: Path | None, fallbacks: list[str]
-) -> VisionLanguageModel:
-    """The bundle on the first devices that can run it; why others cannot is added to `fallbacks`."""
+    bundle: Bundle,
+    wanted: Sequence[Placement],
+    threads: int,
+    cache_dir: Path | None,
+    announce: Callable[[Placement], None],
+) -> tuple[VisionLanguageModel, dict[Placement, str]]:
+    """The bundle on the first devices that can run it, and why those before them cannot."""
     compilers: dict[str, Compiler] = {}  # shared, so that a fall-back compiles nothing twice
+    reasons: dict[Placement, str] = {}
     for placement in wanted:
+        announce(placement)
         try:
-            return _load(bundle, placement, threads, cache_dir, compilers)
+            return _load(bundle, placement, threads, cache_dir, compilers), reasons
         except DeviceError as error:
-            fallbacks.append(str(error))
+            reasons[placement] = str(error)
             log.warning("device refused device=%s reason=%s", placement, error)
-    raise DeviceError("No device can run the model: " + " ".join(fallbacks))
+    raise DeviceError("No device can run the model: " + " ".join(reasons.values()))
 
 
 def _load(
@@ -166,6 +197,6 @@ def _load(
         difference,
         time.monotonic() - started,
     )
-    compiled = cache_dir.glob("*.blob") if cache_dir else ()
+    compiled = cache_folder(cache_dir, bundle.hash).glob("*.blob") if cache_dir else ()
     give_back([*bundle.path.glob("*.bin"), *compiled])
     return model

@@ -229,6 +229,9 @@ class Manifest(_Part):
     precision: Precision
     tasks: tuple[Task, ...] = Field(min_length=1)
     created: str = Field(description="UTC, RFC 3339")
+    version: int = Field(
+        default=0, ge=0, description="grows from release to release; 0 in bundles made before there was one"
+    )
     source: Source
     image: ImageSpec
     tokens: Tokens

@@ -39,7 +39,7 @@ def give_back(files: Collection[Path]) -> None:
             continue
         start, end = (int(address, 16) for address in parts[0].split("-"))
         if libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED) != 0:
-            log.info("pages not given back file=%s reason=%s", parts[5], os.strerror(ctypes.get_errno()))
+            log.info("pages not given back file=%s reason=%r", parts[5], os.strerror(ctypes.get_errno()))
     if hasattr(libc, "malloc_trim"):  # glibc
         libc.malloc_trim(0)
 
@@ -53,4 +53,4 @@ def keep_working_memory() -> None:
     libc = ctypes.CDLL(None)
     settings = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES}
     if not hasattr(libc, "mallopt") or not all(libc.mallopt(name, value) for name, value in settings.items()):
-        log.info("working memory is not kept between inferences reason=%s", "the C library offers no such setting")
+        log.info("working memory is not kept between inferences reason=%r", "the C library offers no such setting")

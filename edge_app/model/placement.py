@@ -28,6 +28,11 @@ class Placement:
         """Whether the sides can work at the same time."""
         return self.picture != self.text
 
+    @property
+    def devices(self) -> frozenset[str]:
+        """Both of them, or the one."""
+        return frozenset((self.picture, self.text))
+
     def device_of(self, role: Role) -> str:
         """The device of one graph."""
         return self.picture if role in PICTURE_ROLES else self.text

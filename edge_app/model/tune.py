@@ -90,7 +90,7 @@ def tune(
             )
             verify(model)
         except DeviceError as error:
-            log.warning("combination refused device=%s reason=%s", placement, error)
+            log.warning("combination refused device=%s reason=%r", placement, str(error))
             refused.append(str(error))
         else:
             models.append(model)
@@ -104,7 +104,7 @@ def tune(
             try:
                 rounds[placement].append(_timed_once(works[placement]))
             except DeviceError as error:  # it fails under load: the others are measured all the same
-                log.warning("combination refused device=%s reason=%s", placement, error)
+                log.warning("combination refused device=%s reason=%r", placement, str(error))
                 refused.append(str(error))
                 del rounds[placement]
     if not rounds:

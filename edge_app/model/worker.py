@@ -16,6 +16,7 @@ from edge_app.child import ParentLink
 from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
 from edge_app.frames import FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
+from edge_app.minisign import parse_public_key
 from edge_app.model.encoder import Encoding
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
@@ -147,12 +148,17 @@ def main(argv: list[str]) -> int:
             threads=hello["threads"],
             cache_dir=Path(cache_dir) if cache_dir else None,
             state_dir=Path(state_dir) if state_dir else None,
+            trusted_keys=[parse_public_key(key) for key in hello.get("trusted_keys", ())],
+            left_out=hello.get("left_out"),
+            announce=lambda placement: link.send({"event": "trying", "devices": sorted(placement.devices)}),
         )
     except EdgeAppError as error:
         link.send({"event": "failed", "reason": str(error)})
         return 1
     worker = Worker(models, frames)
-    link.send({"event": "ready", "info": models.info()})
+    # A device that some model uses is no use to do without, whatever another model finds on it.
+    refused = {name: reason for name, reason in models.refused.items() if name not in models.devices}
+    link.send({"event": "ready", "info": models.info(), "devices": sorted(models.devices), "refused": refused})
     while (request := link.receive()) is not None:
         try:
             reply = worker.handle(request)

@@ -19,12 +19,12 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_app.child import Backoff
+from edge_app.backoff import Backoff
 from edge_app.errors import ConfigError
 from edge_app.mqtt.events import (
     Acknowledged,
@@ -47,6 +47,9 @@ RECEIVE_WINDOW = 64  # unacknowledged messages that an MQTT 5 broker sends us; t
 STEADY_S = 30  # a connection that lasted this long was a success, and the back-off begins anew
 SUSPICIOUS_CONNECTIONS = 3  # this many shorter ones in a row, and two clients seem to fight for one id
 CONNECT_TIMEOUT_S = 5
+# Between two turns of paho's loop: the longest wait for an attempt, and a name look-up that asks all its servers.
+# Without progress for so long the thread is stuck, and no broker that comes back would mend that.
+PROGRESS_S = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,22 @@ def _guarded(
     return wrapper
 
 
+class _Client(Client):
+    """paho's client, which calls `on_turn` at every turn of its loop and at every attempt to connect."""
+
+    def __init__(self, on_turn: Callable[[], None], *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._on_turn = on_turn
+
+    def loop_misc(self) -> MQTTErrorCode:
+        self._on_turn()
+        return super().loop_misc()
+
+    def reconnect(self) -> MQTTErrorCode:
+        self._on_turn()
+        return super().reconnect()
+
+
 class Connection:
     """One client of one broker, which connects again for ever. ConfigError if its files cannot be used."""
 
@@ -79,6 +98,8 @@ class Connection:
         will_topic: str,
         post: Callable[[Event], None],
         offer: Callable[[Inbound], bool],
+        *,
+        promise: Callable[[str, float], None] = lambda _thread, _by_s: None,
     ) -> None:
         self._config = config
         self._post, self._offer = post, offer
@@ -88,8 +109,11 @@ class Connection:
         self._short_connections = 0  # in a row
         self._is_stopping = False
         self._number = 0  # of the connection: a receipt of an earlier one is worth nothing
+        self._is_answered = False  # the broker has said yes or no to the newest connection
+        self._socket_error: str | None = None
         self._thread: threading.Thread | None = None
-        self._client = Client(
+        self._client = _Client(
+            lambda: promise("mqtt", time.monotonic() + PROGRESS_S),
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
@@ -103,7 +127,7 @@ class Connection:
             self._client.username_pw_set(config.user, _password(config))
         if config.uses_tls:
             self._client.tls_set_context(_tls_context(config))
-        for name in ("socket_open", "connect", "connect_fail", "disconnect", "subscribe", "publish", "message"):
+        for name in ("socket_open", "connect", "connect_fail", "disconnect", "subscribe", "publish", "message", "log"):
             setattr(self._client, f"on_{name}", getattr(self, f"_on_{name}"))
 
     def start(self) -> None:
@@ -173,11 +197,19 @@ class Connection:
     def _on_socket_open(self, _client: Client, _data: Any, sock: socket.socket) -> None:
         # Without it a small packet waits for the other side's delayed acknowledgement: 40 ms an answer, measured.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._is_answered, self._socket_error = False, None
+
+    @_guarded
+    def _on_log(self, _client: Client, _data: Any, level: LogLevel, text: str) -> None:
+        # Only here paho tells why a socket failed: the alert, say, of a broker that wants a certificate.
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._socket_error = text
 
     @_guarded
     def _on_connect(
         self, client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
+        self._is_answered = True
         if self._is_stopping:  # disconnect() came while paho was connecting, and was lost on it
             client.disconnect()
             return
@@ -215,6 +247,14 @@ class Connection:
             self._short_connections += 1  # not every broker says that another took over
         self._connected_s = None
         self._delay_reconnect(longest=taken_over)
+        if not self._is_answered:
+            why = self._socket_error or str(reason)
+            self._post(
+                Unreachable(
+                    f"the broker ended the connection before it answered ({why}); does it want TLS, or a certificate?"
+                )
+            )
+            return
         self._post(Disconnected(str(reason), taken_over or self._short_connections >= SUSPICIOUS_CONNECTIONS))
 
     @_guarded

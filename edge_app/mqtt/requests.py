@@ -17,7 +17,7 @@ from edge_app.messages import BadRequest, Command, Question
 from edge_app.mqtt.payloads import (
     camera_name,
     choice_list,
-    clean,
+    cleaned,
     decoded,
     json_object,
     only_keys,
@@ -154,10 +154,7 @@ def parse_setting(message: Inbound, key: str) -> bool | float | str:
         if not 0 <= interval_s <= 86_400:
             raise BadRequestError("interval is a number of seconds from 0 to 86400; send one.")
         return interval_s
-    prompt = clean(text)
-    if len(prompt) > MAX_PROMPT_CHARS:
-        raise BadRequestError(f"prompt has {len(prompt)} characters and {MAX_PROMPT_CHARS} is the limit; shorten it.")
-    return prompt
+    return cleaned("prompt", text, MAX_PROMPT_CHARS)
 
 
 def _reply_address(message: Inbound, rules: Rules) -> tuple[str | None, bytes | None, str | None]:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 
-from edge_app.child import Backoff
+from edge_app.backoff import Backoff
 from edge_app.mqtt.connection import WINDOW, Connection
 from edge_app.mqtt.events import (
     Acknowledged,

@@ -59,6 +59,9 @@ def open_database(path: Path, limit_bytes: int) -> sqlite3.Connection:
         OSError: its folder cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Answers may be private, and the umask would choose otherwise. SQLite gives its journals the mode of the file.
+    path.touch(mode=0o600)
+    path.chmod(0o600)
     connection = sqlite3.connect(path, timeout=0.1, isolation_level=None)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -73,7 +76,6 @@ def open_database(path: Path, limit_bytes: int) -> sqlite3.Connection:
             raise DatabaseSpoiltError(f"{path} has layout {version}, and this version knows {SCHEMA_VERSION} only.")
         if version == 0:
             connection.executescript(SCHEMA)
-        path.chmod(0o600)  # it would be the umask's choice otherwise, and answers may be private
         with transaction(connection, durable=False):
             pass  # SQLite opens a file that it may not write for reading, and would say so only at the first message
     except BaseException:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -46,6 +48,17 @@ def test_a_picture_is_bgr(tmp_path: Path) -> None:
     path = tmp_path / "thirds.png"
     Image.fromarray(THIRDS[:, :, ::-1]).save(path)
     assert np.array_equal(load_image(path), THIRDS)
+
+
+def test_a_picture_beyond_opencvs_limit_is_a_sentence(tmp_path: Path) -> None:
+    """The camera's process allows OpenCV fewer pixels than a picture file may have: refused, no crash."""
+    path = tmp_path / "large.png"
+    Image.new("L", (9000, 8000)).save(path)
+    code = "import sys, pathlib; from edge_app.camera.files import load_image; load_image(pathlib.Path(sys.argv[1]))"
+    environ = {**os.environ, "OPENCV_IO_MAX_IMAGE_PIXELS": str(1 << 26)}
+    run = subprocess.run([sys.executable, "-c", code, path], env=environ, capture_output=True, text=True, check=False)
+    assert "BadRequestError" in run.stderr
+    assert "is 9000x8000, too large" in run.stderr
 
 
 def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:

@@ -120,6 +120,28 @@ def test_truncated_pictures_do_no_harm(watch: Watch, capfd: pytest.CaptureFixtur
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("mode", ["flipped", "sizeless", "huge"])
+def test_damaged_pictures_cost_neither_the_process_nor_the_log(
+    watch: Watch, capfd: pytest.CaptureFixture[str], mode: str
+) -> None:
+    """A wrong byte, a header of 0x0 or of 20000x20000 in every picture: the same process goes on when they are whole
+    again, and what libjpeg has to say of each is not in the log."""
+    with MjpegServer() as server:
+        camera = watch(server.url, fps=30)
+        camera.until_online()
+        pid = camera.pid
+        server.tell(mode)
+        if mode == "flipped":  # shown as far as it can be decoded
+            camera.until_frames(20)
+        else:
+            camera.until(lambda: "damaged" in camera.supervisor.reason, "the damage to be told")
+        server.tell("play")
+        camera.until_frames(5)
+        camera.until_online()
+        assert camera.pid == pid
+    assert capfd.readouterr().err == ""
+
+
 def test_a_failed_attempt_is_told_once_by_us_only(
     watch: Watch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

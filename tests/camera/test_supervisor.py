@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_app.camera import supervisor
 from edge_app.camera.supervisor import CameraSupervisor
 from edge_app.settings import CameraConfig
 from tests.camera.conftest import Watched
@@ -45,6 +46,50 @@ def test_a_stopped_process_is_replaced(watch: Watch, caplog: pytest.LogCaptureFi
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         "camera hangs camera=door stall_s=1 action=kill"
     ]
+
+
+def test_a_camera_that_hangs_again_and_again_is_replaced_as_soon_as_the_first_time(watch: Watch) -> None:
+    """It takes `stall_s` to see it, which is rest enough: no back-off grows."""
+    camera = watch("scene:", stall_s=1)
+    for _ in range(4):
+        camera.until_frames(1)
+        pid = camera.pid
+        os.kill(pid, signal.SIGSTOP)
+        camera.until(lambda: not Path(f"/proc/{pid}").exists(), "the kill")  # noqa: B023
+        killed_s = time.monotonic()
+        camera.until(lambda: camera.supervisor.pid is not None, "the next process")
+        assert time.monotonic() - killed_s < 2  # 0.5 s and jitter; the fourth would wait for 4 s
+
+
+def test_a_process_that_reopens_in_vain_is_replaced_at_growing_intervals(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library or a driver holds in the process may be why: the next rung of the ladder, each time later. The
+    reopenings before count, and the reason, told once, stays that of the source."""
+    monkeypatch.setattr(supervisor, "PATIENCE_S", 2.0)
+    camera = watch(f"file:{tmp_path / 'walk.avi'}")
+    camera.until(lambda: camera.supervisor.rungs.kill == 1, "the first replacement", 30)
+    first_s = time.monotonic()
+    assert camera.supervisor.rungs.reopen >= 1
+    camera.until(lambda: camera.supervisor.rungs.kill == 2, "the second replacement", 30)
+    assert time.monotonic() - first_s > 2 * 2 * 0.8
+    assert "There is no file" in camera.supervisor.reason
+
+
+def test_a_process_that_crashes_with_every_first_frame_is_started_ever_more_rarely(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A frame is no success yet: the back-off goes on growing, and the log has six lines a minute at most."""
+    camera = watch("scene:")
+    for number in range(4):
+        camera.until(lambda: camera.supervisor.pid is not None, "a process")
+        frame_id = camera.frame_id
+        camera.until(lambda: camera.frame_id > frame_id, "a frame")  # noqa: B023
+        os.kill(camera.pid, signal.SIGSEGV)
+        killed_s = time.monotonic()
+        camera.until(lambda: camera.supervisor.rungs.restart > number, "the next process")  # noqa: B023
+    assert time.monotonic() - killed_s > 4 * 0.8  # 0.5, 1, 2, 4 s
+    assert len([record for record in caplog.records if "camera=door" in record.message]) <= 6
 
 
 def test_a_crash_is_told_and_healed(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:

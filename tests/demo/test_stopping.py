@@ -88,7 +88,8 @@ def test_interrupted_training_tells_what_is_left(module: str, number: signal.Sig
         (worker,) = wait_until(lambda: drawing(process.pid), "the worker", START_S)
         os.killpg(process.pid, number)
         assert process.wait(END_S) == EXIT_INTERRUPTED
-    assert said(log).splitlines()[-1] == f"{module}: interrupted; no checkpoint has been written yet."
+    # On a busy machine Python's own tracker of semaphores may add a warning after it.
+    assert said(log).count(f"\n{module}: interrupted; no checkpoint has been written yet.\n") == 1
     assert "Traceback" not in said(log)
     assert not worker.exists()
     assert list(tmp_path.iterdir()) == [log]

@@ -44,11 +44,16 @@ class Setup:
         self.events = self.wait_for_events()
 
     def wait_for_events(self) -> list[dict[str, Any]]:
+        """What it says of its start; what it tries before goes to `tried`."""
         deadline_s = time.monotonic() + START_S
-        while not (events := self.child.poll()):
+        self.tried: list[list[str]] = []
+        while True:
+            events = self.child.poll()
+            self.tried += [event["devices"] for event in events if event["event"] == "trying"]
+            if told := [event for event in events if event["event"] != "trying"]:
+                return told
             assert time.monotonic() < deadline_s, "the worker said nothing"
             time.sleep(0.02)
-        return events
 
     def show(self, picture: Picture) -> int:
         return self.frames.write(picture, ts=time.time(), captured_s=time.monotonic())
@@ -129,6 +134,33 @@ def test_a_worker_on_two_devices_tells_them(photos: list[Picture]) -> None:
         assert setup.ask(op="caption", camera="door", next="door")["results"][0]["device"] == "CPU+HETERO:CPU"
         setup.show(photos[1])
         assert setup.ask(op="caption", camera="door", next="door")["ok"]
+    finally:
+        setup.close()
+
+
+def test_a_device_is_told_before_it_is_tried_and_left_out_when_the_hello_says_so() -> None:
+    """The service has to know what the process hangs on; the next one does without it, and says why."""
+    sentence = "HETERO:CPU is left out for an hour: the process failed 3 times in 10 minutes on it: SIGSEGV."
+    for left_out, devices in ({}, ["CPU", "HETERO:CPU"]), ({"HETERO:CPU": sentence}, ["CPU"]):
+        setup = Setup(bundle_path(), text_device="HETERO:CPU", left_out=left_out)
+        try:
+            (ready,) = setup.events
+            assert setup.tried == [devices]
+            assert (ready["devices"], ready["refused"]) == (devices, {})
+            assert ready["info"]["fallbacks"] == list(left_out.values())
+        finally:
+            setup.close()
+
+
+def test_a_device_that_is_refused_is_told_with_the_reason() -> None:
+    """BATCH:CPU is there and refuses our settings: what was tried, and what is used."""
+    setup = Setup(bundle_path(), text_device="BATCH:CPU")
+    try:
+        (ready,) = setup.events
+        assert setup.tried == [["BATCH:CPU", "CPU"], ["CPU"]]
+        assert ready["devices"] == ["CPU"]
+        assert ready["refused"].keys() == {"BATCH:CPU"}
+        assert "for BATCH:CPU" in ready["refused"]["BATCH:CPU"]
     finally:
         setup.close()
 

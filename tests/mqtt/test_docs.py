@@ -65,6 +65,7 @@ def test_payloads_of_the_docs_have_the_fields_of_real_ones(broker: Broker, start
             assert shape(real.get(key)) == shape(printed.get(key)), (name, key)
     health = body(watcher.expect(lambda message: message.topic == f"{NODE}/health", "health"))
     assert health["model"].keys() == PAYLOADS["health"]["model"].keys()
+    assert shape(health["escalation"]) == shape(PAYLOADS["health"]["escalation"])
     assert health["cameras"]["door"].keys() == PAYLOADS["health"]["cameras"]["door"].keys()
 
 

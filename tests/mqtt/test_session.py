@@ -24,7 +24,7 @@ from edge_app.mqtt.topics import Topics
 from edge_app.settings import MqttConfig, StoreConfig
 from edge_app.store.outbox import Account, Message
 from edge_app.store.store import Store
-from tests.broker import PATIENCE_S, Broker, Watcher, broker, make_broker, needs_mosquitto, wait_until
+from tests.broker import PATIENCE_S, Broker, Watcher, broker, free_port, make_broker, needs_mosquitto, wait_until
 
 __all__ = ["broker", "make_broker"]
 pytestmark = needs_mosquitto
@@ -39,8 +39,14 @@ class Node:
         self.inbox = Inbox()
         self.store = Store(None, StoreConfig())
         self.outbox = self.store.outbox
+        self.promises: list[tuple[str, float]] = []
         self.connection = Connection(
-            self.config, "edge-app-kitchen", TOPICS.availability, self.inbox.post, self.inbox.offer
+            self.config,
+            "edge-app-kitchen",
+            TOPICS.availability,
+            self.inbox.post,
+            self.inbox.offer,
+            promise=lambda thread, by_s: self.promises.append((thread, by_s)),
         )
         self.session = Session(self.connection, TOPICS, self.outbox)
         self.received: list[Inbound] = []
@@ -120,6 +126,20 @@ def test_who_sees_online_has_seen_the_state_and_can_ask(broker: Broker, make_nod
     late.expect(lambda message: message.topic == TOPICS.availability and message.retain, "retained online")
     late.close()
     watcher.close()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_network_thread_promises_progress_with_and_without_a_broker(
+    broker: Broker, make_node: MakeNode, is_there: bool
+) -> None:
+    """Each turn of its loop, and each attempt to connect, is a sign of life; the next is due in 300 s at the latest."""
+    node = make_node(broker.port if is_there else free_port())
+    node.until(lambda: node.session.connected == is_there and node.promises, "the connection, or the failure")
+    told = len(node.promises)
+    node.until(lambda: len(node.promises) > told, "another sign of life")
+    thread, by_s = node.promises[-1]
+    assert thread == "mqtt"
+    assert 290 < by_s - time.monotonic() <= 300
 
 
 def test_answers_wait_for_a_broker_that_is_away_and_arrive_in_order(broker: Broker, make_node: MakeNode) -> None:

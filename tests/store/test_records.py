@@ -81,13 +81,15 @@ def test_a_killed_process_loses_nothing_that_it_committed(path: Path) -> None:
 
 
 def test_only_the_owner_may_read_the_file(path: Path) -> None:
-    """Answers about what a camera saw are nobody else's business."""
+    """Answers about what a camera saw are nobody else's business, in the journal beside the file neither."""
     umask = os.umask(0)
     try:
-        make(path).close()
+        records = make(path)
     finally:
         os.umask(umask)
-    assert path.stat().st_mode & 0o777 == 0o600
+    modes = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.glob(f"{path.name}*")}
+    records.close()
+    assert modes == {path.name: "0o600", f"{path.name}-wal": "0o600"}
 
 
 def test_a_disk_that_takes_nothing_is_lived_with_and_tried_again(

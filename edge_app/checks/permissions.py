@@ -1,0 +1,63 @@
+"""The configuration and the secrets it names: the service can read them, and not everybody."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_app.checks import Check
+from edge_app.checks.account import SERVICE_USER, Account
+from edge_app.settings import Config, without_credentials
+
+# What lies here systemd reads as root and hands to the service (LoadCredential= of systemd/edge-app.service).
+CREDENTIALS_FOLDER = Path("/etc/edge-app/credentials")
+
+
+def check_permissions(
+    path: Path, config: Config, account: Account, handed_over: Path = CREDENTIALS_FOLDER
+) -> Iterator[Check]:
+    """The configuration in `path` and each secret that it names; those in `handed_over` come from systemd."""
+    yield check_config_file(path, config, account)
+    for key, secret in (("password_file", config.mqtt.password_file), ("tls_client_key", config.mqtt.tls_client_key)):
+        if secret is not None:
+            yield check_secret(f"mqtt.{key}", secret, account, handed_over)
+
+
+def check_config_file(path: Path, config: Config, account: Account) -> Check:
+    """A configuration with a password in a camera's URL is a secret itself."""
+    name = "config file"
+    group = account.name or SERVICE_USER
+    if not account.may(path, os.R_OK):
+        return Check(
+            name,
+            "fail",
+            f"{path} cannot be read by the service's user {account.name}.",
+            f"Run: sudo chgrp {group} {path}; sudo chmod 640 {path}",
+        )
+    if not path.stat().st_mode & stat.S_IROTH:
+        return Check(name, "ok", f"{path} is not open to everybody")
+    mend = f"Run: sudo chgrp {group} {path}; sudo chmod 640 {path}"
+    if any(camera.source != without_credentials(camera.source) for camera in config.camera):
+        return Check(name, "fail", f"{path} holds a camera's password, and every user here can read it.", mend)
+    if config.mqtt.password_file or config.mqtt.tls_client_key:
+        return Check(name, "warn", f"{path} tells every user here where the secrets are.", mend)
+    return Check(name, "ok", f"{path} holds no secret")
+
+
+def check_secret(name: str, secret: Path, account: Account, handed_over: Path = CREDENTIALS_FOLDER) -> Check:
+    """The service can read it (or is handed a copy), and nobody else but root."""
+    mode = secret.stat().st_mode
+    if mode & 0o007:
+        return Check(name, "fail", f"{secret} is open to every user of this machine.", f"Run: sudo chmod o= {secret}")
+    if secret.parent == handed_over:
+        return Check(name, "ok", f"{secret} is handed over by systemd")
+    if not account.may(secret, os.R_OK):
+        return Check(
+            name,
+            "fail",
+            f"{secret} cannot be read by the service's user {account.name}.",
+            f"Run: sudo mv {secret} {handed_over}/, and name it there: systemd hands it over.",
+        )
+    return Check(name, "ok", f"{secret} can be read by the service, and not by everybody")

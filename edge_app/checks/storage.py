@@ -1,0 +1,38 @@
+"""The folders that the service writes to: there, writable, with room."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge_app.checks import Check, Status
+from edge_app.checks.account import Account
+
+FEW_DISK_MIB, TOO_FEW_DISK_MIB = 1024, 100  # a compiled BLIP-base takes 400 MiB of cache
+
+
+def check_disk(folder: Path, account: Account) -> Check:
+    """Room and the right to write in a folder that the service writes to, or that it will make."""
+    name = f"disk {folder}"
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    disk = os.statvfs(existing)
+    if disk.f_flag & os.ST_RDONLY:
+        return Check(
+            name,
+            "fail",
+            f"{existing} is on a read-only file system, so what is stored there lasts until the next restart.",
+            f"Give {folder} a partition of its own (docs/board.md, read-only root). If the system mounted it so after "
+            "an error, `dmesg` says which: run fsck, and replace a card or disk that fails again.",
+        )
+    if not account.may(existing, os.W_OK):
+        who = f"the service's user {account.name}" if account.name else "this user"
+        owner = account.name or "$USER"
+        return Check(
+            name, "fail", f"{existing} cannot be written by {who}.", f"Run: sudo install -d -o {owner} {folder}"
+        )
+    # What an ordinary user may still take: a part is kept back for root.
+    free_mib = disk.f_bavail * disk.f_frsize // 2**20
+    if free_mib < FEW_DISK_MIB:
+        status: Status = "fail" if free_mib < TOO_FEW_DISK_MIB else "warn"
+        return Check(name, status, f"Only {free_mib} MiB are free.", f"Free {FEW_DISK_MIB} MiB or name another folder.")
+    return Check(name, "ok", f"{free_mib} MiB free")

@@ -67,7 +67,7 @@ def soak(harness: Harness, times: int) -> Outcome:
         None,
         None,
         passed=verdict.passed(0.02) and not growing and same and len(faults.kinds) == 2,
-        figure=f"{len(record.spells)} faults in {faults.now_s:.0f} s; {memory}, descriptors {rises['descriptors']:+.1f}, "
+        figure=f"{len(record.spells)} faults, {faults.now_s:.0f} s; {memory}, descriptors {rises['descriptors']:+.1f}, "
         f"threads {rises['threads']:+.1f}; {verdict}",
     )
 

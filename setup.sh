@@ -3,6 +3,7 @@
 #
 #   ./setup.sh demo [OPTIONS OF edge-app demo]
 #   ./setup.sh test [OPTIONS OF pytest]
+#   ./setup.sh faults [OPTIONS OF python -m tests.faults]
 #
 # Debian packages are installed with apt-get if they are missing (as root or with sudo); Python packages go to .venv beside
 # this file. Run it again as often as you like.
@@ -75,8 +76,15 @@ test)
     .venv/bin/mypy
     exec .venv/bin/python -m pytest "$@"
     ;;
+faults)
+    # shellcheck disable=SC2086
+    install_debian_packages $test_packages
+    make_venv
+    .venv/bin/python -m pip install --quiet -e . --group test
+    exec .venv/bin/python -m tests.faults "$@"
+    ;;
 *)
-    say "usage: ./setup.sh demo | ./setup.sh test"
+    say "usage: ./setup.sh demo | ./setup.sh test | ./setup.sh faults"
     exit 2
     ;;
 esac

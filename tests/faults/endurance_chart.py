@@ -18,17 +18,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 100
-SIZE_IN = (12.0, 4.2)  # 1200 px wide
+SIZE_IN = (12.0, 3.6)  # 1200 px wide
 LINE_COLOUR = "#0072B2"  # Okabe and Ito, as the next two
 SPELL_COLOURS = {"broker away": "#D55E00", "camera stalls": "#E69F00"}
-PANELS = {"rss_mib": "Memory, MiB", "descriptors": "Open descriptors", "threads": "Threads"}
+PANELS = {
+    "service_mib": "Memory of the service, MiB",
+    "children_mib": "of model and camera, MiB",
+    "descriptors": "Open descriptors",
+    "threads": "Threads",
+}
 
 
 def main(argv: list[str]) -> None:
     """Read a record, write a PNG."""
     record = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     figure = Figure(figsize=SIZE_IN, dpi=DOTS_PER_INCH, layout="constrained")
-    panels = figure.subplots(1, 4)
+    panels = figure.subplots(1, 1 + len(PANELS))
     figure.suptitle(record["title"], fontsize=11)
     _draw(panels[0], "Captions received", record["captions"], record)
     for axes, (key, title) in zip(panels[1:], PANELS.items(), strict=True):
@@ -46,7 +51,7 @@ def _draw(axes: Axes, title: str, points: list[tuple[float, float]], record: dic
     axes.plot(*zip(*points, strict=True), color=LINE_COLOUR, lw=1.2)
     axes.set_title(title)
     axes.set_xlabel("seconds")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * max(value for _, value in points))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,11 @@ class Harness:
 
     def closing(self, part: Closable) -> None:
         """Close something else of the row's with all the rest."""
-        self._parts.callback(part.close)
+        self.at_end(part.close)
+
+    def at_end(self, end: Callable[[], None]) -> None:
+        """Do something when the row ends, the newest first."""
+        self._parts.callback(end)
 
     @contextmanager
     def fault(self, name: str) -> Iterator[None]:

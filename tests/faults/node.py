@@ -138,10 +138,13 @@ class Node:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:"))
 
     def resources(self) -> dict[str, float]:
-        """`{"rss_mib", "descriptors", "threads"}` of the service and all its children together."""
-        family = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
+        """`{"service_mib", "children_mib", "descriptors", "threads"}`; the last two of all of them together."""
+        service = psutil.Process(self.pid)
+        children = service.children(recursive=True)
+        family = [service, *children]
         return {
-            "rss_mib": sum(each.memory_info().rss for each in family) / 2**20,
+            "service_mib": service.memory_info().rss / 2**20,
+            "children_mib": sum(each.memory_info().rss for each in children) / 2**20,
             "descriptors": sum(each.num_fds() for each in family),
             "threads": sum(each.num_threads() for each in family),
         }

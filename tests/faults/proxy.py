@@ -6,11 +6,13 @@ import asyncio
 import random
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.faults.wire import Witness
 
 CHUNK_BYTES = 1024
+SENT_BYTES = 4096  # of a connection that are kept
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Proxy:
     def __init__(self, target_port: int, weather: Weather | None = None) -> None:
         self.weather = weather or Weather()
         self.connections = self.resets = 0
+        self.sent: list[bytearray] = []
+        """The first bytes that the node has sent, by connection."""
         self.acknowledged: set[str] = set()
         """Each `msg_id` of which a PUBACK has passed to the node."""
         self._target_port = target_port
@@ -70,9 +74,16 @@ class Proxy:
             node_writer.close()
             return
         witness = Witness(self.acknowledged)
+        sent = bytearray()
+        self.sent.append(sent)
+
+        def seen(data: bytes) -> None:
+            sent.extend(data[: SENT_BYTES - len(sent)])
+            witness.sent(data)
+
         pumps = [
-            asyncio.create_task(self._pump(node_reader, broker_writer, witness, to_node=False)),
-            asyncio.create_task(self._pump(broker_reader, node_writer, witness, to_node=True)),
+            asyncio.create_task(self._pump(node_reader, broker_writer, seen)),
+            asyncio.create_task(self._pump(broker_reader, node_writer, witness.received)),
         ]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
@@ -81,7 +92,7 @@ class Proxy:
             writer.transport.abort()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, witness: Witness, *, to_node: bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: Callable[[bytes], None]
     ) -> None:
         """Read at once, write when it is due, until either side ends or a reset comes."""
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -98,7 +109,7 @@ class Proxy:
                     await self._write(writer, data[: len(data) // 2])
                     return
                 await self._write(writer, data)
-                (witness.received if to_node else witness.sent)(data)
+                passed(data)
 
         writing = asyncio.create_task(write())
         try:

@@ -34,7 +34,10 @@ def broker_restarts(harness: Harness, times: int) -> Outcome:
 
 @fault("M2", "broker killed with -9", short=4, long=10, limit_s=180)
 def broker_is_killed(harness: Harness, times: int) -> Outcome:
-    """What the broker had not acknowledged when it was killed comes later; what it had, it may have lost itself."""
+    """What the broker had not acknowledged when it was killed comes later; what it had, it may have lost itself.
+
+    One message for each kill at most: mosquitto writes at every change, but acknowledges before it has.
+    """
     broker = harness.broker()
     witness = Proxy(broker.port)
     harness.closing(witness)
@@ -56,7 +59,7 @@ def broker_is_killed(harness: Harness, times: int) -> Outcome:
         verdict.duplicates,
         None,
         max(recovered_s),
-        passed=lost == 0 and max(recovered_s) <= BACK_S and not verdict.answered_twice,
+        passed=lost == 0 and max(recovered_s) <= BACK_S and not verdict.answered_twice and lost_by_broker <= times,
         figure=f"{verdict}; {lost_by_broker} of them lost by the broker after its PUBACK",
     )
 

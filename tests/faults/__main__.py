@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not entrance():
         print("faults: this machine allows no namespaces; rows that need them will say so.", file=sys.stderr)
-    reports = []
+    began_s, reports = time.monotonic(), []
     for row, outcome in _run(rows, arguments):
         reports.append((row, outcome))
         if arguments.json:
@@ -65,9 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         verdict = "passed" if outcome.passed else "FAILED"
         print(f"faults: {row.id} {verdict}: {outcome.figure}", file=sys.stderr)
     reports.sort(key=lambda pair: rows.index(pair[0]))
-    if not arguments.json:
-        print(report.markdown(reports) if arguments.markdown else report.table(reports))
-    return 0 if all(outcome.passed for _, outcome in reports) else 1
+    failures = sum(not outcome.passed for _, outcome in reports)
+    if arguments.markdown:
+        print(report.markdown(reports))
+    elif not arguments.json:
+        print(report.table(reports), f"{len(reports) - failures} passed, {failures} failed", sep="\n")
+    print(f"faults: {len(reports)} rows in {time.monotonic() - began_s:.0f} s", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _chosen(rows: list[Fault], only: str | None) -> list[Fault]:

@@ -54,7 +54,7 @@ class Fault:
         title: the fault in a few words.
         short, long: how often it is caused in the short and the long form.
         alone: it measures times or rates, so no other row may run beside it.
-        limit_s: a short form that takes longer than this has failed; a long one has as much more time as it has times.
+        limit_s: a short form that takes longer than this has failed; other forms have as much more as they have times.
         cause: the row itself.
     """
 
@@ -65,11 +65,6 @@ class Fault:
     alone: bool
     limit_s: float
     cause: Cause
-
-    @property
-    def long_limit_s(self) -> float:
-        """The time limit of the long form."""
-        return self.limit_s * max(1.0, self.long / self.short)
 
 
 FAULTS: dict[str, Fault] = {}

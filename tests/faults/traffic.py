@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.broker import Broker
+from tests.faults.fault import Outcome
 from tests.faults.harness import Harness, until_captioned
 from tests.faults.judge import Balance, balance, quiet_accounts
 from tests.faults.listener import Listener
@@ -47,6 +48,27 @@ class Verdict:
     def passed(self, duplicate_share: float) -> bool:
         """Nothing lost, no second answer, and at most that share of duplicates."""
         return not self.lost and not self.answered_twice and self.balance.duplicate_share <= duplicate_share
+
+    def outcome(
+        self,
+        times: int,
+        *,
+        duplicate_share: float = 0.02,
+        detected_s: Sequence[float] = (),
+        recovered_s: Sequence[float] = (),
+        also: bool = True,
+        figure: str = "",
+    ) -> Outcome:
+        """The outcome of a row with this verdict; `also` is what it has to show besides, `figure` comes first."""
+        return Outcome(
+            times,
+            self.lost,
+            self.duplicates,
+            max(detected_s, default=None),
+            max(recovered_s, default=None),
+            passed=self.passed(duplicate_share) and also,
+            figure=f"{figure}; {self}" if figure else str(self),
+        )
 
     def __str__(self) -> str:
         unanswered = f", {self.unanswered} unanswered" if self.unanswered else ""

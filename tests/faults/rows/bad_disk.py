@@ -54,16 +54,14 @@ def disk_full(harness: Harness, times: int) -> Outcome:
             disk.make_room()
         ended_s = harness.spells[-1].ended_s
         recovered_s.append(store_mode(traffic, "disk", ended_s) - ended_s)
-    verdict = traffic.judged()
-    passed = verdict.passed(0.01) and traffic.node.pid == pid and traffic.node.is_running
-    return Outcome(
+    same = traffic.node.pid == pid and traffic.node.is_running
+    return traffic.judged().outcome(
         times,
-        verdict.lost,
-        verdict.duplicates,
-        max(detected_s),
-        max(recovered_s),
-        passed=passed and max(recovered_s) <= BACK_S,
-        figure=f"same process, captions and answers all the time; {verdict}",
+        duplicate_share=0.01,
+        detected_s=detected_s,
+        recovered_s=recovered_s,
+        also=same and max(recovered_s) <= BACK_S,
+        figure="same process, captions and answers all the time",
     )
 
 

@@ -39,16 +39,12 @@ def partition(harness: Harness, times: int) -> Outcome:
             cut.end()
         recovered_s.append(traffic.works_again_s(harness.spells[-1].ended_s))
         time.sleep(max(0.0, harness.spells[-1].ended_s + PARTITION_S / 2 - time.monotonic()))
-    verdict = traffic.judged()
-    passed = verdict.passed(0.02) and max(detected_s) <= 2 * KEEPALIVE_S + 1 and max(recovered_s) <= BACK_S
-    return Outcome(
+    return traffic.judged().outcome(
         times,
-        verdict.lost,
-        verdict.duplicates,
-        max(detected_s),
-        max(recovered_s),
-        passed,
-        f"keepalive {KEEPALIVE_S} s; {verdict}",
+        detected_s=detected_s,
+        recovered_s=recovered_s,
+        also=max(detected_s) <= 2 * KEEPALIVE_S + 1 and max(recovered_s) <= BACK_S,
+        figure=f"keepalive {KEEPALIVE_S} s",
     )
 
 
@@ -71,17 +67,12 @@ def slow_and_lossy(harness: Harness, times: int) -> Outcome:
     traffic.node.signal(signal.SIGUSR1)
     traffic.node.expect_log("threads ")
     threads = traffic.node.log.rpartition("threads ")[2].splitlines()[0].split()
-    # What was on the wire at a reset comes again: a window each time, at most.
-    most = WINDOW * (proxy.connections - 1)
-    nothing_lost = not verdict.lost and not verdict.answered_twice and verdict.duplicates <= most
-    passed = nothing_lost and "mqtt" in threads and proxy.resets > 0 and max(recovered_s) <= BACK_S
-    return Outcome(
+    alive = "mqtt" in threads
+    return verdict.outcome(
         times,
-        verdict.lost,
-        verdict.duplicates,
-        None,
-        max(recovered_s),
-        passed,
-        f"{proxy.resets} resets, {proxy.connections} connections, network thread "
-        f"{'alive' if 'mqtt' in threads else 'DEAD'}; {verdict}",
+        # What was on the wire at a reset comes again: a window each time, at most.
+        duplicate_share=WINDOW * (proxy.connections - 1) / verdict.balance.received,
+        recovered_s=recovered_s,
+        also=alive and proxy.resets > 0 and max(recovered_s) <= BACK_S,
+        figure=f"{proxy.resets} resets, {proxy.connections} connections, network thread {'alive' if alive else 'DEAD'}",
     )

@@ -10,7 +10,7 @@ from tests.faults.capture import CaptureWatch
 from tests.faults.fault import Outcome, fault
 from tests.faults.harness import Harness
 from tests.faults.proxy import Proxy
-from tests.faults.traffic import Traffic, Verdict
+from tests.faults.traffic import Traffic
 
 BACK_S = 35.0  # the longest back-off, with its jitter, and a connect
 KEEPALIVE_S = 5
@@ -28,8 +28,9 @@ def broker_restarts(harness: Harness, times: int) -> Outcome:
             time.sleep(chance.uniform(1, min(60, 3 * times)))
             traffic.broker.start()
         recovered_s.append(traffic.works_again_s(harness.spells[-1].ended_s))
-    verdict = traffic.judged()
-    return _outcome(times, verdict, 0.01, recovered_s)
+    return traffic.judged().outcome(
+        times, duplicate_share=0.01, recovered_s=recovered_s, also=max(recovered_s) <= BACK_S
+    )
 
 
 @fault("M2", "broker killed with -9", short=4, long=10, limit_s=180)
@@ -81,22 +82,12 @@ def broker_stops(harness: Harness, times: int) -> Outcome:
             traffic.broker.signal(signal.SIGCONT)
         pauses_ms.append(watch.longest_pause_ms)
         recovered_s.append(traffic.works_again_s(harness.spells[-1].ended_s))
-    verdict = traffic.judged()
     longer_ms = max(during - before for during, before in zip(pauses_ms, before_ms, strict=True))
-    limit_s = 2 * KEEPALIVE_S + 1  # the node looks once a second
-    passed = verdict.passed(0.02) and max(detected_s) <= limit_s and longer_ms <= 100
-    return Outcome(
+    return traffic.judged().outcome(
         times,
-        verdict.lost,
-        verdict.duplicates,
-        max(detected_s),
-        max(recovered_s),
-        passed,
-        f"keepalive {KEEPALIVE_S} s; longest pause between two frames {max(pauses_ms):.0f} ms, before the fault "
-        f"{max(before_ms):.0f} ms; {verdict}",
+        detected_s=detected_s,
+        recovered_s=recovered_s,
+        also=max(detected_s) <= 2 * KEEPALIVE_S + 1 and longer_ms <= 100,  # the node looks once a second
+        figure=f"keepalive {KEEPALIVE_S} s; longest pause between two frames {max(pauses_ms):.0f} ms, before the fault "
+        f"{max(before_ms):.0f} ms",
     )
-
-
-def _outcome(times: int, verdict: Verdict, duplicate_share: float, recovered_s: list[float]) -> Outcome:
-    passed = verdict.passed(duplicate_share) and max(recovered_s) <= BACK_S
-    return Outcome(times, verdict.lost, verdict.duplicates, None, max(recovered_s), passed, str(verdict))

@@ -28,15 +28,8 @@ def service_is_killed(harness: Harness, times: int) -> Outcome:
             recovered_s.append(traffic.works_again_s(harness.spells[-1].ended_s))
             time.sleep(chance.uniform(0.5, 2.0))
     verdict = traffic.judged()
-    return Outcome(
-        times,
-        verdict.lost,
-        verdict.duplicates,
-        None,
-        max(recovered_s, default=0.0),
-        verdict.passed(0.02),
-        f"{100 * verdict.balance.duplicate_share:.1f} % duplicates; {verdict}",
-    )
+    share = verdict.balance.duplicate_share
+    return verdict.outcome(times, recovered_s=recovered_s, figure=f"{100 * share:.1f} % duplicates")
 
 
 @fault("M8", "kill -9 during a question", short=10, long=50, limit_s=180)

@@ -60,15 +60,11 @@ def soak(harness: Harness, times: int) -> Outcome:
     same = traffic.node.is_running and traffic.node.pid == pid
     title = f"{record.captions[-1][1]} captions, {verdict.asked} questions, {len(record.spells)} faults: {verdict}"
     harness.keep("endurance.json", json.dumps({"title": title, **record.values()}))
-    return Outcome(
+    return verdict.outcome(
         times,
-        verdict.lost,
-        verdict.duplicates,
-        None,
-        None,
-        passed=verdict.passed(0.02) and not growing and same and len(faults.kinds) == 2,
+        also=not growing and same and len(faults.kinds) == 2,
         figure=f"{len(record.spells)} faults, {faults.now_s:.0f} s; {memory}, descriptors {rises['descriptors']:+.1f}, "
-        f"threads {rises['threads']:+.1f}; {verdict}",
+        f"threads {rises['threads']:+.1f}",
     )
 
 

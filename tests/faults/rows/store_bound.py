@@ -32,13 +32,9 @@ def outbox_full(harness: Harness, times: int) -> Outcome:
     told = sum({gap.msg_id: gap.values["dropped"] for gap in gaps}.values())
     answers = traffic.listener.heard(lambda each: through_the_outbox(each) and each.values.get("type") == "answer")
     dropped = verdict.balance.dropped
-    passed = verdict.passed(0.02) and dropped > 0 and told == dropped
-    return Outcome(
+    return verdict.outcome(
         times,
-        verdict.lost,
-        verdict.duplicates,
-        None,
-        max(recovered_s),
-        passed,
-        f"{verdict}; {told} of {dropped} dropped captions told in {len(gaps)} gap events, {len(answers)} answers came",
+        recovered_s=recovered_s,
+        also=0 < dropped == told,
+        figure=f"{told} of {dropped} dropped captions told in {len(gaps)} gap events, {len(answers)} answers came",
     )

@@ -17,6 +17,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 Picture = NDArray[np.uint8]
 
 
+@pytest.fixture(autouse=True)
+def own_state_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    """A service that a test starts without a word about its store leaves nothing on this machine, nor for the next."""
+    name = f"state-{abs(hash(request.node.nodeid))}"
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path_factory.getbasetemp() / name))  # made only where it is used
+
+
 @pytest.fixture(scope="session")
 def photos() -> list[Picture]:
     """At least 20 real photos, [H, W, 3] BGR."""

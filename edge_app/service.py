@@ -49,7 +49,7 @@ from edge_app.store.store import Store
 MODEL_MODULE = "edge_app.model.worker"
 TURN_S = 0.25  # longest wait for an event
 TURN_EVENTS = 64  # events that one commit, and so one wait for the disk, may serve
-GAP_S = 5.0  # drops that go on are told this often
+GAP_S = 1.0  # drops that go on are told this often
 CHECK_S = 0.1  # cameras, watchdog and the rest of the house are looked after this often
 FAREWELL_S = 1.0  # for the broker to acknowledge the last answers and `offline`, and as long to disconnect
 STOP_S = 2.5  # for the model's thread and all processes to end: together, a signal is obeyed within 5 s

@@ -13,7 +13,7 @@ from typing import Self
 from tests.faults.node import Node
 
 ABORT_S = 5.0  # TimeoutAbortSec=5 of the unit: a stopped process does not die of SIGABRT
-RESTART_S = 1.0  # RestartSec=1
+RESTART_S = 2.0  # RestartSec=2
 POLL_S = 0.05
 
 

@@ -16,7 +16,7 @@ from tests.faults.node import CAMERA, TOPICS, Node
 from tests.faults.questions import Questions
 
 HOSTILE = ("babble", "\U0001f600\u202e\x07 what?", "\x1b[2J\x1b[31m", "W" * 250)
-GAP_S = 3.0  # captions come every 0.5 s
+GAP_S = 5.0  # captions come every 0.5 s
 
 
 @fault("O1", "overlay: no display, hostile text, kill -9", short=4, long=20, limit_s=240)

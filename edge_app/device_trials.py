@@ -69,6 +69,10 @@ class DeviceTrials:
         if record.until_s is None:
             self._leave_out(record, reason, now_s)
 
+    def clear(self) -> None:
+        """Forget everything: what failed was another model."""
+        self._records.clear()
+
     def admit_due(self, now_s: float) -> None:
         """Let in again what has waited long enough; call it right before a process is started."""
         for record in self._records.values():

@@ -2,7 +2,8 @@
 
 What strangers send cannot forge a line or turn it around, whoever wrote the call: each record is one line of printable
 characters, its traceback indented below it. A fault that repeats cannot fill the journal: of one kind of line (one
-place in the code) only so many a minute come through, and the next of its kind tells how many did not.
+place in the code, or all with the same `extra={"about": ...}`) only so many a minute come through, and the next of its
+kind tells how many did not.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ class RateLimit:
         """How many lines of this kind were held back before this one; None if this one is, too."""
         if record.levelno < logging.INFO:
             return 0
-        most = FAULTS_A_PERIOD if record.levelno >= logging.WARNING else LINES_A_PERIOD
-        kind = (record.pathname, record.lineno, record.levelno)  # not its text, which a library may make up anew
+        # The place in the code, not the text, which a library may make up anew; or what the call says it is about.
+        about = getattr(record, "about", None)
+        kind = about or (record.pathname, record.lineno, record.levelno)
+        most = FAULTS_A_PERIOD if about or record.levelno >= logging.WARNING else LINES_A_PERIOD
         told_s = self._told_s.setdefault(kind, deque(maxlen=most))
         if len(told_s) == most and now_s - told_s[0] < PERIOD_S:
             self._held_back[kind] = self._held_back.get(kind, 0) + 1

@@ -245,6 +245,7 @@ class ModelClient:
         if not self._renewal.is_set():
             return False
         self._renewal.clear()
+        self._trials.clear()
         self._retire("The model process is restarted for other bundles.")
         return True
 

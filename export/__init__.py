@@ -2,7 +2,4 @@
 
 from __future__ import annotations
 
-import sys
-
-# As if it were not installed: OpenVINO and NNCF would tell their makers of each export, from a hundred processes.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import edge_app  # noqa: F401  # it turns telemetry off, which OpenVINO and NNCF would send at each export

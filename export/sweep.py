@@ -43,8 +43,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 # What was lost is to be seen here, not to be mended or refused.
 AS_IT_IS = ("--no-layer-search", "--accept-quality", "--parity-pictures", "0")
-# Of an export's options: the sweep's own folders, which are not what a bundle is made of, and what variants differ in.
-NOT_SHARED = ("checkpoint", "out", "calibration", "precision", "stage", "force")
+# Of an export's options: the sweep's own folders and the number of a release, which are not what a bundle is made of,
+# and what variants differ in.
+NOT_SHARED = ("checkpoint", "out", "calibration", "bundle_version", "precision", "stage", "force")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -47,6 +47,14 @@ def test_a_long_text_loses_its_middle() -> None:
     assert shown("Grüße, 猫 😀") == "Grüße, 猫 😀"
 
 
+def test_lines_about_one_thing_share_a_limit() -> None:
+    """A camera with a loose plug comes and goes, and says other things each time."""
+    script = (
+        "[log.log(20 + 10 * (n % 2), 'camera line=%d', n, extra={'about': f'camera {n // 10}'}) for n in range(13)]"
+    )
+    assert [line.split()[-1] for line in said(f"{START} {script}")] == [f"line={n}" for n in [*range(6), 10, 11, 12]]
+
+
 def test_a_fault_that_repeats_does_not_fill_the_journal() -> None:
     """A warning every 100 ms: 6 lines a minute, in any minute, and the next one says how many it stands for."""
     limit, told_s, counted = RateLimit(), [], 0

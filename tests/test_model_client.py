@@ -177,6 +177,16 @@ def test_a_process_that_is_starting_is_renewed_as_well(make: Make) -> None:
     wait_until(lambda: len(lines(harness.folder / "starts")) == 2, "the second start")
 
 
+def test_other_bundles_are_tried_on_all_devices(make: Make) -> None:
+    """What a bundle that was taken back has done is not held against the GPU."""
+    harness = make(start="gpu-refused")
+    harness.expect(ModelReady)
+    harness.client.renew()
+    harness.expect(ModelDown)
+    harness.expect(ModelReady)
+    assert lines(harness.folder / "devices") == ["GPU", "GPU"]
+
+
 def crash(harness: Harness, number: int) -> ModelDown:
     """One request on which the process dies."""
     harness.client.submit(number, {"op": "ask", "camera": "door", "questions": ["what"]})

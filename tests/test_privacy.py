@@ -262,7 +262,8 @@ def test_no_picture_leaves_the_memory_unless_configured(broker: Broker, tmp_path
         os.kill(int(model.name), signal.SIGSEGV)
         wait_until(lambda: b"SIGSEGV" in (written / "log").read_bytes(), "the end of the model")
     files = [path for path in written.rglob("*") if path.is_file()]
-    assert any(path.parent.name == "cache" for path in files)  # it is looked for in the right place
+    assert any(path.suffix == ".blob" for path in files)  # it is looked for in the right place
+    assert [path for path in files if path.is_relative_to(written / "home")] == []  # where telemetry leaves its ids
     found = {str(path): marks for path in files if (marks := traces(path.read_bytes(), raw))}
     assert list(found) == ([f"{written}/run/overlay.jpg"] if display else [])
     wire = b"".join(bytes(message.payload) for message in watcher.messages)

@@ -122,8 +122,8 @@ class Store:
         """One for each name, sorted by it."""
         if not self.folder.is_dir():
             return []
-        names = (path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        return [Slot(path) for path in sorted(names)]
+        folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return [slot for slot in map(Slot, folders) if slot.versions()]  # not a bundle that was put here by hand
 
     def slot(self, name: str) -> Slot:
         """That of one name, made if need be; OSError when it cannot be."""

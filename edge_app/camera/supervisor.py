@@ -11,7 +11,6 @@ from edge_app.backoff import Backoff
 from edge_app.child import Child
 from edge_app.escalation import Rungs
 from edge_app.frames import FrameBuffer
-from edge_app.log_limit import LogLimit
 from edge_app.settings import CameraConfig, without_credentials
 
 WORKER_MODULE = "edge_app.camera.worker"
@@ -51,7 +50,6 @@ class CameraSupervisor:
             pass_fds=(self.buffer.fd,),
             backoff=Backoff(0.5, 10.0),
         )
-        self._log = LogLimit(log)
         self._patience = Backoff(PATIENCE_S, LONGEST_PATIENCE_S)
         self._replace_at_s = math.inf
         self._started_s = 0.0
@@ -141,7 +139,7 @@ class CameraSupervisor:
         if online:
             self._failure = ""
             self._patience.reset()
-            self._log.tell(logging.INFO, "camera online camera=%s detail=%r", self._config.name, self._detail)
+            self._tell(logging.INFO, "camera online camera=%s detail=%r", self._config.name, self._detail)
         else:
             self._replace_at_s = now_s + self._patience.next_s()
             self._failure = self._failure or f"no frame for {OFFLINE_AFTER_S:g} s"
@@ -170,4 +168,8 @@ class CameraSupervisor:
             self._warn("camera process ended camera=%s reason=%r", self._config.name, self._failure)
 
     def _warn(self, message: str, *values: object) -> None:
-        self._log.tell(logging.WARNING, message, *values)
+        self._tell(logging.WARNING, message, *values)
+
+    def _tell(self, level: int, message: str, *values: object) -> None:
+        # One limit for all lines about a camera: a loose plug makes a round of them every few seconds.
+        log.log(level, message, *values, extra={"about": f"camera {self._config.name}"})

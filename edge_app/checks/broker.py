@@ -15,6 +15,9 @@ BROKER_TIMEOUT_S = 10.0
 
 # A word of the reason -> the mend; the first that fits.
 _MENDS = {
+    "before it answered": "Set mqtt.tls = true if the broker speaks TLS on that port; if it asks for certificates, set "
+    "mqtt.tls_client_cert and mqtt.tls_client_key, and check that the certificate has not expired.",
+    "has expired": "Renew the broker's certificate, or set the clock of this board.",
     "certificate": "Check mqtt.tls_ca_certs, that mqtt.host is the name in the broker's certificate, and the clock.",
     "ssl": "Check that the broker speaks TLS on mqtt.port (8883 by custom), or set mqtt.tls = false.",
     "not authorized": "Check mqtt.user and mqtt.password_file against the broker's list, and its access rules.",

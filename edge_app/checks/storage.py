@@ -11,6 +11,20 @@ from edge_app.checks.account import Account
 FEW_DISK_MIB, TOO_FEW_DISK_MIB = 1024, 100  # a compiled BLIP-base takes 400 MiB of cache
 
 
+def check_owner(folder: Path, account: Account) -> Check:
+    """Files in a folder of the service's that another user owns, such as root after `sudo edge-app run`."""
+    name = f"owner {folder}"
+    strangers = sorted(path.name for path in folder.glob("*") if path.is_file() and path.stat().st_uid != account.uid)
+    if not strangers:
+        return Check(name, "ok", "every file is the service's")
+    return Check(
+        name,
+        "fail",
+        f"{', '.join(strangers[:3])} in {folder} belongs to another user than {account.name}, which cannot write it.",
+        f"Run: sudo chown -R {account.name}: {folder}; sudo systemctl restart edge-app",
+    )
+
+
 def check_disk(folder: Path, account: Account) -> Check:
     """Room and the right to write in a folder that the service writes to, or that it will make."""
     name = f"disk {folder}"

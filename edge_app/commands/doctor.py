@@ -18,7 +18,7 @@ from edge_app.checks.clock import check_clock
 from edge_app.checks.inference import check_inference
 from edge_app.checks.machine import check_machine
 from edge_app.checks.permissions import check_permissions
-from edge_app.checks.storage import check_disk
+from edge_app.checks.storage import check_disk, check_owner
 from edge_app.checks.unit import check_unit
 from edge_app.commands.arguments import add_config_argument, config_path
 from edge_app.config import Config, check_files, load_config
@@ -66,6 +66,8 @@ def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
     yield check_clock()
     for folder in _written_folders(config):
         yield check_disk(folder, account)
+    if not account.is_own:
+        yield from (check_owner(folder, account) for folder in _folders_of_the_service(config) if folder.is_dir())
     yield from check_inference(config.model if config else None, account)
     if config:
         yield from check_cameras(config.camera, account)
@@ -74,15 +76,19 @@ def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
 
 
 def _written_folders(config: Config | None) -> list[Path]:
-    """Where the service writes: temporary files, its state, the model cache, the picture of the display."""
-    folders = [Path(tempfile.gettempdir())]
-    state = state_folder(config.model.state_dir if config else None)
-    if state.exists():  # systemd makes it; where the service is not installed, nothing needs it
-        folders.append(state)
-    if config and config.model.cache_dir:
-        folders.append(config.model.cache_dir)
+    """Where the service writes: temporary files, its state and messages, the model cache, the display's picture."""
+    folders = [Path(tempfile.gettempdir()), *_folders_of_the_service(config)]
     if config and config.display.path:
         folders.append(config.display.path.parent)
+    return list(dict.fromkeys(folders))
+
+
+def _folders_of_the_service(config: Config | None) -> list[Path]:
+    """What nobody else writes to: state, messages, the model cache."""
+    named = [config.model.state_dir, config.store.dir, config.model.cache_dir] if config else []
+    folders = [folder for folder in named if folder]
+    if (customary := state_folder(None)).exists():  # systemd makes it; without the unit nothing needs it
+        folders.append(customary)
     return list(dict.fromkeys(folders))
 
 

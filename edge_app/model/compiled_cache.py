@@ -81,7 +81,7 @@ def _listed(folder: Path) -> Hashes:
     """What `hashes.json` says; nothing where there is none, or one that decayed itself."""
     try:
         listed = json.loads((folder / HASHES_NAME).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last of brackets in brackets
         return {}
     return listed if isinstance(listed, dict) else {}
 

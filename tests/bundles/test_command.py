@@ -121,7 +121,8 @@ def test_a_configuration_names_keys_of_minisign_two_at_most(operator: Operator, 
 def test_several_bundles_are_taken_back_by_name(operator: Operator) -> None:
     """It is not guessed which one is meant."""
     for name in ("door", "yard"):
-        (operator.slot.folder.parent / name).mkdir(parents=True)
+        (operator.slot.folder.parent / name / f"{name}-0123456789abcdef").mkdir(parents=True)
+    (operator.slot.folder.parent / "by-hand").mkdir()
     code, _, err = operator.does("rollback")
     assert code == 1 and err.rstrip().endswith("door, yard.")
     code, _, err = operator.does("rollback", "yard")

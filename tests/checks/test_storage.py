@@ -12,7 +12,7 @@ import pytest
 
 from edge_app.checks import storage
 from edge_app.checks.account import Account, own_account
-from edge_app.checks.storage import check_disk
+from edge_app.checks.storage import check_disk, check_owner
 
 OURS = own_account()
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
@@ -68,3 +68,15 @@ def test_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
     assert check.mend == f"Run: sudo install -d -o edge-app {tmp_path}"
     tmp_path.chmod(0o757)
     assert check_disk(tmp_path, service).status == "ok"
+
+
+def test_file_of_another_user_in_the_state_folder_is_told(tmp_path: Path) -> None:
+    """After `sudo edge-app run` the messages are root's; folders (bundles) may be anybody's."""
+    (tmp_path / "bundles").mkdir()
+    service = Account("edge-app", 64_000, frozenset({64_000}))
+    assert check_owner(tmp_path, service).status == "ok"
+    (tmp_path / "messages.db").touch()
+    check = check_owner(tmp_path, service)
+    assert check.status == "fail"
+    assert "messages.db" in check.what
+    assert f"chown -R edge-app: {tmp_path}" in check.mend

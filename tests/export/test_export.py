@@ -34,6 +34,7 @@ def test_a_bundle_says_what_it_is(small_bundle: Callable[..., Path], small_check
     """Sizes come from the checkpoint's config, not from a model's name: every number here differs from BLIP-base's."""
     manifest = open_bundle(small_bundle("vqa", "int8")).manifest
     assert manifest.tasks == ("vqa", "caption")
+    assert manifest.version == int("".join(filter(str.isdigit, manifest.created)))  # later exports have higher ones
     assert (manifest.image.height_px, manifest.image.positions) == (96, 65)
     assert (manifest.text.layers, manifest.text.heads, manifest.text.head_size) == (2, 5, 16)
     assert manifest.tokens.model_dump() == {
@@ -238,7 +239,9 @@ def test_force_replaces_a_bundle_in_one_step(
 ) -> None:
     """With --force the new bundle takes the old one's place, and only it is there; a name is made fit for logs."""
     out = Path(shutil.copytree(small_bundle("caption"), tmp_path / "my bundle, new"))
-    assert main([str(small_checkpoint("vqa")), str(out), "--precision", "fp32", "--task", "vqa", "--force"]) == 0
-    assert open_bundle(out).manifest.tasks == ("vqa",)
+    options = ["--precision", "fp32", "--task", "vqa", "--bundle-version", "7", "--force"]
+    assert main([str(small_checkpoint("vqa")), str(out), *options]) == 0
+    manifest = open_bundle(out).manifest
+    assert (manifest.tasks, manifest.version) == (("vqa",), 7)
     assert left_behind(tmp_path) == ["my bundle, new"]
     assert open_bundle(out).manifest.name == "my-bundle--new"

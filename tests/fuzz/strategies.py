@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from edge_app.mqtt.payloads import MAX_PAYLOAD_BYTES
-from tests.fuzz.targets import DEMO_BUNDLE, TARGETS
+from tests.fuzz.targets import DEMO_BUNDLE, TARGETS, signed_manifest
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
@@ -176,6 +176,10 @@ def _manifest() -> Any:
     return json.loads((DEMO_BUNDLE / "manifest.json").read_bytes())
 
 
+def _hashes() -> Any:
+    return {"graph.blob": "0" * 64, "other.blob": "1" * 64}
+
+
 def _choice() -> Any:
     return {
         "v": 1,
@@ -219,6 +223,8 @@ STRATEGIES: dict[str, st.SearchStrategy[bytes]] = {
     "words": any_text.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=200),
     "jpeg": spoilt(st.sampled_from((small_jpeg(), small_jpeg(size_px=20_000)))),
     "mjpeg": spoilt(st.just(camera_answer())),
+    "signature": spoilt(st.just(signed_manifest())),
+    "graphs": spoilt(spoilt_document(_hashes).map(as_json)),
 }
 
 GOOD_QUESTION = as_json(
@@ -293,6 +299,23 @@ EXAMPLES: dict[str, list[bytes]] = {
         b"HTTP/1.0 200 OK\r\n",
         b"HTTP/9.9 " + b"9" * 5000 + b"\r\n\r\n",
         b"\xff\xfe" * 40_000,
+    ],
+    "signature": [
+        signed_manifest(),
+        signed_manifest().replace(b"trusted comment: fuzz", b"trusted comment: \x1b[2J\xff"),
+        b"",
+        b"\n" * 3,
+        b"\xff\xfe",
+        b"A" * 100_000,
+    ],
+    "graphs": [
+        as_json(_hashes()),
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"null",
+        b'{"graph.blob": {"a": []}}',
+        b"9" * 5000,
     ],
 }
 CODES = {b"%c" % (ord("a") + place): name for place, name in enumerate(TARGETS)}

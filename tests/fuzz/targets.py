@@ -7,7 +7,9 @@ is clean text of bounded length. `try_bytes` holds it; hypothesis, atheris and t
 from __future__ import annotations
 
 import atexit
+import base64
 import functools
+import hashlib
 import http.client
 import io
 import itertools
@@ -20,13 +22,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from edge_app.camera.jpeg import decode_jpeg
 from edge_app.camera.mjpeg import MjpegSource, is_mjpeg
 from edge_app.config import load_config
 from edge_app.errors import BadRequestError, BundleError, CameraError, ConfigError, EdgeAppError
 from edge_app.messages import BadRequest, Question, encode, failed
-from edge_app.model.bundle import MANIFEST_NAME, Bundle, open_bundle
+from edge_app.minisign import PublicKey
+from edge_app.model.bundle import MANIFEST_NAME, SIGNATURE_NAME, Bundle, open_bundle, open_manifest
 from edge_app.model.choice import choice_path, read_choice
+from edge_app.model.compiled_cache import HASHES_NAME, remove_changed
 from edge_app.model.text import TextCodec
 from edge_app.mqtt.requests import Inbound, Rules, parse_command, parse_question, parse_setting
 from edge_app.mqtt.topics import SETTING_KEYS, Topics
@@ -34,6 +40,8 @@ from edge_app.mqtt.topics import SETTING_KEYS, Topics
 TOPICS = Topics("edge_app", "kitchen")
 RULES = Rules(TOPICS, ("reply/",), timeout_s=10, max_timeout_s=60, max_question_chars=256)
 DEMO_BUNDLE = Path(str(resources.files("edge_app.demo"))) / "bundle"
+_SECRET = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SIGNER = PublicKey(b"8 bytes.", _SECRET.public_key().public_bytes_raw())
 MOST_REPLY_BYTES = 4096
 MOST_TEXT_CHARS = 600  # of one sentence
 MOST_PARTS = 64  # of a camera's answer
@@ -93,6 +101,29 @@ def manifest(data: bytes) -> Said:
     return ()
 
 
+def signature(data: bytes) -> Said:
+    """The signature of a bundle, in minisign's format."""
+    folder = _folder() / "signed"
+    folder.mkdir(exist_ok=True)
+    (folder / MANIFEST_NAME).write_bytes((DEMO_BUNDLE / MANIFEST_NAME).read_bytes())
+    (folder / SIGNATURE_NAME).write_bytes(data)
+    bundle, _ = open_manifest(folder, [SIGNER])
+    # What is let in was signed: only the comment that nobody signs, and the ends of lines, may differ.
+    assert bundle.signed is not None
+    assert data.split()[-1] == signed_manifest().split()[-1]
+    return ()
+
+
+def compiled_graphs(data: bytes) -> Said:
+    """The list of hashes beside compiled graphs; it says nothing, but may not fail."""
+    folder = _folder() / "graphs"
+    folder.mkdir(exist_ok=True)
+    (folder / "graph.blob").write_bytes(b"compiled")
+    (folder / HASHES_NAME).write_bytes(data)
+    remove_changed(folder)
+    return ()
+
+
 def choice(data: bytes) -> Said:
     """The file of measured devices."""
     choice_path(_folder(), _demo()).write_bytes(data)
@@ -145,8 +176,10 @@ TARGETS: dict[str, Callable[[bytes], Said]] = {
     "words": words,
     "jpeg": jpeg,
     "mjpeg": camera_answer,
+    "signature": signature,
+    "graphs": compiled_graphs,
 }
-ERRORS: dict[str, type[EdgeAppError]] = {"config": ConfigError, "manifest": BundleError}
+ERRORS: dict[str, type[EdgeAppError]] = {"config": ConfigError, "manifest": BundleError, "signature": BundleError}
 
 
 def try_bytes(name: str, data: bytes) -> float:
@@ -199,6 +232,19 @@ class _Socket:
 
 def _inbound(payload: bytes, **address: Any) -> Inbound:
     return Inbound(topic=TOPICS.ask, payload=payload, size_bytes=len(payload), retained=False, **address)
+
+
+@functools.cache
+def signed_manifest() -> bytes:
+    """The signature of the demo's manifest by `SIGNER`, as minisign writes it."""
+    signed = _SECRET.sign(hashlib.blake2b((DEMO_BUNDLE / MANIFEST_NAME).read_bytes()).digest())
+    lines = [
+        b"untrusted comment: fuzz",
+        base64.b64encode(b"ED" + SIGNER.key_id + signed),
+        b"trusted comment: fuzz",
+        base64.b64encode(_SECRET.sign(signed + b"fuzz")),
+    ]
+    return b"\n".join(lines) + b"\n"
 
 
 @functools.cache

@@ -179,27 +179,30 @@ def settings_with(fault: str, site: Site, broker: SiteBroker, folder: Path) -> d
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
-    {
-        "unknown CA": "CERTIFICATE_VERIFY_FAILED",
-        "another host name": "certificate is not valid for 'localhost'",
-        "no such host": "Name or service not known",
-        "wrong password": "Not authorized",
-        "no password": "Not authorized",
-        "no certificate": "certificate required",
-        "no TLS": "ended the connection before it answered",
-    }.items(),
+    ("fault", "told"),
+    [
+        ("unknown CA", ("CERTIFICATE_VERIFY_FAILED", "mqtt.tls_ca_certs")),
+        ("another host name", ("certificate is not valid for 'localhost'", "mqtt.host")),
+        ("no such host", ("Name or service not known", "mqtt.host")),
+        ("wrong password", ("Not authorized", "mqtt.password_file")),
+        ("no password", ("Not authorized", "mqtt.password_file")),
+        ("no certificate", ("certificate required", "mqtt.tls_client_cert")),
+        ("no TLS", ("ended the connection before it answered", "mqtt.tls = true")),
+    ],
 )
 def test_a_refusal_is_told_and_tried_again_later(
-    site: Site, site_broker: SiteBroker, tmp_path: Path, fault: str, words: str
+    site: Site, site_broker: SiteBroker, tmp_path: Path, fault: str, told: tuple[str, str]
 ) -> None:
     """Each attempt says why it failed, the next one comes after a pause, and the doctor says the same."""
+    words, mend = told
     mqtt = MqttConfig.model_validate(settings_with(fault, site, site_broker, tmp_path))
     first, second, pause_s = two_attempts(mqtt)
     assert words in first
     assert second == first
     assert pause_s > 0.7  # the first pause is 1 s, give or take a fifth
-    assert words in diagnosis(mqtt)
+    found = diagnosis(mqtt)
+    assert words in found
+    assert mend in found
 
 
 def test_an_expired_certificate_is_refused(site: Site, tmp_path: Path) -> None:
@@ -208,7 +211,9 @@ def test_an_expired_certificate_is_refused(site: Site, tmp_path: Path) -> None:
     broker = SiteBroker(site, tmp_path / "expired", certificate="expired")
     try:
         mqtt = MqttConfig.model_validate({"host": "127.0.0.1", "port": broker.port, **certificate_of(site, "kitchen")})
-        assert "certificate has expired" in diagnosis(mqtt)
+        found = diagnosis(mqtt)
+        assert "certificate has expired" in found
+        assert "Renew" in found
     finally:
         broker.stop()
 
@@ -269,7 +274,8 @@ def two_attempts(mqtt: MqttConfig) -> tuple[str, str, float]:
 
 
 def diagnosis(mqtt: MqttConfig) -> str:
-    """What `edge-app doctor` finds of the broker."""
+    """What `edge-app doctor` finds of the broker, and the mend."""
     tables = {"model": {"bundles": ["none"]}, "camera": [{"name": "door", "source": "scene:"}]}
     config = Config.model_validate_json(json.dumps({**tables, "mqtt": mqtt.model_dump(mode="json")}))
-    return check_broker(config).what
+    check = check_broker(config)
+    return f"{check.what} {check.mend}"

@@ -17,7 +17,9 @@ from pathlib import Path
 from tests.broker import wait_until
 
 PYTHON = Path("/usr/bin/python3")  # outside of /home and /root, which the unit hides from the service
-BOOT_TIMEOUT_S = 60
+BOOT_TIMEOUT_S = 120
+COMMAND_TIMEOUT_S = 180  # the doctor loads a model
+TRACES = ("etc/edge-app", "opt/edge-app", "var/lib/edge-app", "var/cache/edge-app")  # of a service on this machine
 
 
 def reason_to_skip() -> str:
@@ -45,7 +47,9 @@ class Container:
         """Run a command in it, as root; its output. CalledProcessError if it fails and `check` is set."""
         entered = ["nsenter", "--target", str(self._leader_pid), "--all", *command]
         environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        done = subprocess.run(entered, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            entered, env=environ, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S
+        )
         if check and done.returncode:
             raise AssertionError(f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -65,6 +69,8 @@ def overlay(folder: Path) -> Iterator[Path]:
         layers = f"lowerdir=/,upperdir={folder}/changes,workdir={folder}/work"
         subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", folder / "root"], check=True)
         try:
+            for trace in TRACES:
+                shutil.rmtree(folder / "root" / trace, ignore_errors=True)
             (folder / "root/etc/machine-id").write_text("uninitialized\n", encoding="ascii")
             yield folder / "root"
         finally:

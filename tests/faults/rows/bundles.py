@@ -34,7 +34,7 @@ from tests.signing import MINISIGN, NAME, Signer, release, wrong_golden
 from tests.toml import toml
 
 ROLLBACK_LIMIT_S = 300
-READY_LIMIT_S = 60
+READY_LIMIT_S = 120
 STEPS = ("checking", "copying", "trying", "switching")  # as `edge-app bundle install` tells them
 SEED = 5
 
@@ -129,7 +129,7 @@ def _is_removed(blob: Path) -> bool:
     return not blob.exists()
 
 
-@fault("U2", "bundle install interrupted", short=10, long=50)
+@fault("U2", "bundle install interrupted", short=10, long=50, limit_s=240)
 def interrupted_installs(harness: Harness, times: int) -> Outcome:
     """SIGKILL before one of the changes an install makes, evenly spread: `current` is the old bundle or the new one."""
     board = Board(harness)
@@ -266,7 +266,7 @@ def _name_bundle(name: str, document: dict[str, Any]) -> None:
     document["name"] = name
 
 
-@fault("U4", "new bundle fails its golden sample, or kills the worker 3 times", short=2, long=10)
+@fault("U4", "new bundle fails its golden sample, or kills the worker 3 times", short=2, long=10, limit_s=600)
 def bundles_that_fail(harness: Harness, times: int) -> Outcome:
     """In turn: a bundle whose golden sample does not come out, and one whose process is killed three times."""
     board = Board(harness)

@@ -125,7 +125,7 @@ def blocked_camera(harness: Harness, times: int) -> Outcome:
     )
 
 
-@fault("C5", "the picture is frozen, or black", short=2, long=10, limit_s=180)
+@fault("C5", "the picture is frozen, or black", short=2, long=4, limit_s=400)
 def blind_camera(harness: Harness, times: int) -> Outcome:
     """Told within a minute, and the camera opened anew once in five minutes at most; the long form waits for these."""
     words = {"frozen": "does not change", "black": "is black"}

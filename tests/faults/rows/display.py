@@ -19,7 +19,7 @@ HOSTILE = ("babble", "\U0001f600\u202e\x07 what?", "\x1b[2J\x1b[31m", "W" * 250)
 GAP_S = 3.0  # captions come every 0.5 s
 
 
-@fault("O1", "overlay: no display, hostile text, kill -9", short=4, long=20)
+@fault("O1", "overlay: no display, hostile text, kill -9", short=4, long=20, limit_s=240)
 def failing_overlay(harness: Harness, times: int) -> Outcome:
     """No folder for the picture, 10,000 characters, emoji and control codes, kill -9: captions and answers go on."""
     broker = harness.broker()

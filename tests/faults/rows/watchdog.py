@@ -97,7 +97,7 @@ def _block(harness: Harness, thread: str) -> _Blocked:
     node = harness.node(broker.port, model="demo")
     hooks = Hooks(node)
     # The model's thread is left to the service itself, which is to end before systemd would have to.
-    with Systemd(node, watchdog_s=2, enforces=thread != "model") as systemd:
+    with Systemd(node, watchdog_s=WATCHDOG_S, enforces=thread != "model") as systemd:
         until_captioned(listener)
         wait_until(lambda: systemd.fed_s, "the first feed")
         hooks.set("block", thread)
@@ -105,13 +105,13 @@ def _block(harness: Harness, thread: str) -> _Blocked:
         if thread == "mqtt":
             captions = node.log.count("captioned")
             wait_until(lambda: time.monotonic() - blocked_s > 15, "15 s", 20)
-            fed, made = systemd.silent_s() < 4, node.log.count("captioned") - captions
+            fed, made = systemd.silent_s() < WATCHDOG_S, node.log.count("captioned") - captions
             hooks.clear("block")
             back_s = time.monotonic()
             until_captioned(listener, since_s=back_s)
             passed = fed and made > 15 and not systemd.exit_codes
             return _Blocked(f"mqtt: {'fed' if fed else 'NOT fed'} for 15 s, {made} captions made meanwhile", passed)
-        wait_until(lambda: systemd.silent_s() > 3, f"the feed to stop for {thread}", 30)
+        wait_until(lambda: systemd.silent_s() > WATCHDOG_S - 0.5, f"the feed to stop for {thread}", 30)
         detected_s = max(0.0, systemd.fed_s[-1] - blocked_s)
         wait_until(lambda: systemd.exit_codes, f"the end of a service whose {thread} is blocked", 60)
         hooks.clear("block")

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from export.arguments import whole
 from tests.faults import report
 from tests.faults.fault import Fault, Outcome, all_faults
 from tests.faults.harness import KEPT
@@ -34,10 +35,10 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m tests.faults", description="Cause every fault and judge the node.")
     form = p.add_mutually_exclusive_group()
     form.add_argument("--short", action="store_true", help="the form of CI, 15 minutes at most; the default")
-    form.add_argument("--long", action="store_true", help="each fault as often as faults.md says, or more; hours")
-    form.add_argument("--times", metavar="N", type=int, help="each fault N times")
+    form.add_argument("--long", action="store_true", help="each fault as often as a release deserves; hours")
+    form.add_argument("--times", metavar="N", type=whole(1), help="each fault N times")
     p.add_argument("--only", metavar="M1,C3", help="only these rows")
-    p.add_argument("--jobs", metavar="N", type=int, default=3, help="rows at once; default: 3")
+    p.add_argument("--jobs", metavar="N", type=whole(1), default=3, help="rows at once; default: 3")
     p.add_argument(
         "--sabotage", choices=["forget", "double"], help="spoil the subscriber: rows that count messages must now fail"
     )
@@ -87,7 +88,7 @@ def _chosen(rows: list[Fault], only: str | None) -> list[Fault]:
 def _run(rows: list[Fault], arguments: argparse.Namespace) -> Iterator[tuple[Fault, Outcome]]:
     """Run the rows and give their outcomes, each as it comes: those that share the machine first."""
     together = [row for row in rows if not row.alone]
-    with ThreadPoolExecutor(max(1, arguments.jobs)) as pool:
+    with ThreadPoolExecutor(arguments.jobs) as pool:
         pending = [(row, pool.submit(_run_row, row, arguments)) for row in together]
         for row, future in pending:
             yield row, future.result()
@@ -122,7 +123,7 @@ def _run_row(row: Fault, arguments: argparse.Namespace) -> Outcome:
             result = Outcome(**json.loads(outcome.read_text(encoding="utf-8")))
         if not result.passed:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
-            print(*(f"faults: {row.id} | {line}" for line in lines), sep="\n", file=sys.stderr)
+            print("".join(f"faults: {row.id} | {line}\n" for line in lines), end="", file=sys.stderr)
         return result
 
 

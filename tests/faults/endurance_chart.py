@@ -22,8 +22,8 @@ SIZE_IN = (12.0, 3.6)  # 1200 px wide
 LINE_COLOUR = "#0072B2"  # Okabe and Ito, as the next two
 SPELL_COLOURS = {"broker away": "#D55E00", "camera stalls": "#E69F00"}
 PANELS = {
-    "service_mib": "Memory of the service, MiB",
-    "children_mib": "of model and camera, MiB",
+    "service_mib": "Service, MiB",
+    "children_mib": "Model and camera, MiB",
     "descriptors": "Open descriptors",
     "threads": "Threads",
 }

@@ -93,7 +93,7 @@ def all_faults() -> list[Fault]:
 
 
 def _place(one: Fault) -> tuple[int, int, str]:
-    """The families in the order of faults.md; within one by number, so that M10 comes after M9."""
+    """The families in the order of docs/faults.md; within one by number, so that M10 comes after M9."""
     families = ["M", "C", "I", "S", "U", "T", "W", "O", "L"]
     match = re.fullmatch(r"([A-Z]+)([0-9]+)([a-z]?)", one.id)
     assert match is not None

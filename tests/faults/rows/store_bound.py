@@ -7,7 +7,7 @@ import time
 from tests.faults.fault import Outcome, fault
 from tests.faults.harness import Harness
 from tests.faults.judge import through_the_outbox
-from tests.faults.node import TOPICS
+from tests.faults.node import TOPICS, Settings
 from tests.faults.traffic import Traffic
 
 AWAY_S = 30.0  # captions of 10 kB, and the store holds a hundred: full on a slow machine, too
@@ -16,7 +16,11 @@ AWAY_S = 30.0  # captions of 10 kB, and the store holds a hundred: full on a slo
 @fault("M7", "outbox full", short=1, long=10)
 def outbox_full(harness: Harness, times: int) -> Outcome:
     """A store of 1 MB and no broker: the oldest captions go, each is counted and told, and the accounts are exact."""
-    settings = {"store": {"limit_mib": 1}, "caption": {"interval_s": 0, "prompt": "babble"}, "camera": {"fps": 100}}
+    settings: Settings = {
+        "store": {"limit_mib": 1},
+        "caption": {"interval_s": 0, "prompt": "babble"},
+        "camera": {"fps": 100},
+    }
     traffic = Traffic(harness, settings)
     recovered_s = []
     for number in range(times):

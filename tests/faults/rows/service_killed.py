@@ -11,7 +11,7 @@ from tests.faults.questions import Questions
 from tests.faults.traffic import Traffic
 
 
-@fault("M6", "service killed with -9", short=25, long=100, limit_s=240)
+@fault("M6", "service killed with -9", short=20, long=100, alone=True, limit_s=240)
 def service_is_killed(harness: Harness, times: int) -> Outcome:
     """Killed 0.5 to 2 s after it is back, and at times while it starts: nothing is lost, few messages come twice."""
     # A message in flight at a kill comes twice, so the share depends on the kills, and more messages tell it better.

@@ -69,9 +69,16 @@ class Exporter:
         except OSError as error:
             self._failed(f"{self._config.address} port {port} cannot be used ({error.strerror})", now_s)
             return
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="metrics", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="metrics", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no room for a thread
+            self._server.server_close()
+            self._failed(str(error), now_s)
+            return
+        self._thread = thread
         self._problem = ""
+        self._backoff.reset()
         log.info("metrics served address=%s port=%d", self._config.address, port)
 
     def _failed(self, problem: str, now_s: float) -> None:

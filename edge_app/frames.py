@@ -201,7 +201,7 @@ class FrameBuffer:
         if sequence % 2 == 1 or integers[_SEQUENCE] != sequence:
             return None
         # The writer decodes what strangers send it, so its word for the size is checked before it is used.
-        if not 0 < info.width_px * info.height_px <= CAPACITY_PX:
+        if not 0 < info.width_px * info.height_px <= CAPACITY_PX or not math.isfinite(info.captured_s + info.ts):
             return None
         return slot, sequence, info
 

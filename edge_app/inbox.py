@@ -21,29 +21,31 @@ class Inbox:
         self.dropped = 0
         """Network messages turned away; only the network's thread counts here."""
         # SimpleQueue.put may be interrupted by a signal handler that puts, too; Queue.put would deadlock.
-        self._events: queue.SimpleQueue[tuple[object, bool]] = queue.SimpleQueue()
-        self._room = threading.BoundedSemaphore(limit_messages)
+        self._events: queue.SimpleQueue[tuple[object, threading.BoundedSemaphore | None]] = queue.SimpleQueue()
+        # A flood of what nobody waits for (QoS 0) takes no room from what is owed an acknowledgement (QoS 1).
+        self._rooms = {owed: threading.BoundedSemaphore(limit_messages) for owed in (False, True)}
 
     def post(self, event: object) -> None:
         """Put an event of the service's own; never waits, never drops."""
-        self._events.put((event, False))
+        self._events.put((event, None))
 
-    def offer(self, message: object) -> bool:
-        """Put a message from the network, or count it as dropped when too many wait; never waits."""
-        if not self._room.acquire(blocking=False):
+    def offer(self, message: object, *, owed: bool = False) -> bool:
+        """Put a message from the network, or count it as dropped when too many of its kind wait; never waits."""
+        room = self._rooms[owed]
+        if not room.acquire(blocking=False):
             self.dropped += 1
             return False
-        self._events.put((message, True))
+        self._events.put((message, room))
         return True
 
     def take(self, timeout_s: float) -> object | None:
         """The next event, or None if none comes within `timeout_s`."""
         try:
-            event, bounded = self._events.get(timeout=max(0.0, timeout_s))
+            event, room = self._events.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
             return None
-        if bounded:
-            self._room.release()
+        if room:
+            room.release()
         return event
 
     def take_several(self, timeout_s: float, limit: int) -> Iterator[object]:

@@ -49,7 +49,9 @@ class Question:
     msg_id: str = field(kw_only=True)
     """What its answer will be known by, after a restart, too."""
     fingerprint: str = field(kw_only=True)
-    """The same for the same message, however often it comes."""
+    """The same for the same words to the same address, however often they come."""
+    delivery: str = field(kw_only=True)
+    """The same for the same message, however often the broker sends it."""
 
 
 @dataclass(frozen=True)

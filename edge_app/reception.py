@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_app.dispatcher import Dispatcher
 from edge_app.errors import BadRequestError
-from edge_app.messages import BadRequest, Command, MessageIds, failed
+from edge_app.messages import BadRequest, Command, MessageIds, Question, failed
 from edge_app.mqtt.requests import (
     COMMAND_NAME,
     Inbound,
@@ -47,11 +47,7 @@ class Reception:
         """Messages with no effect and no reply, by reason."""
         self._rules, self._dispatcher, self._scheduler = rules, dispatcher, scheduler
         self._publisher, self._questions, self._ids, self._info = publisher, questions, ids, info
-        now_s = time.monotonic()
-        self._resumable_s = now_s + RESUME_PATIENCE_S
-        self._resumed = [(question, now_s + question.timeout_s) for question in questions.pending()]
-        if self._resumed:
-            log.info("questions of an earlier run are asked again questions=%d", len(self._resumed))
+        self._resumed: list[tuple[Question, float, float]] = []  # question, its deadline, the end of our patience
 
     def handle(self, message: Inbound) -> None:
         """Take one message from the network; nothing in it makes this raise."""
@@ -70,12 +66,15 @@ class Reception:
 
     def resume(self, now_s: float) -> None:
         """Ask what an earlier run did not answer, each as soon as its camera delivers; not for ever, though."""
+        if found := self._questions.found():
+            log.info("questions of an earlier run are asked again questions=%d", len(found))
+            self._resumed += [(each, now_s + each.timeout_s, now_s + RESUME_PATIENCE_S) for each in found]
         waiting = []
-        for question, deadline_s in self._resumed:
-            if self._dispatcher.can_see(question.camera) or now_s >= min(deadline_s, self._resumable_s):
+        for question, deadline_s, patience_s in self._resumed:
+            if self._dispatcher.can_see(question.camera) or now_s >= min(deadline_s, patience_s):
                 self._dispatcher.ask(dataclasses.replace(question, timeout_s=deadline_s - now_s))
             else:
-                waiting.append((question, deadline_s))
+                waiting.append((question, deadline_s, patience_s))
         self._resumed = waiting
 
     def publish_settings(self) -> None:
@@ -88,7 +87,7 @@ class Reception:
         question = parse_question(message, self._rules, self._ids.next)
         if not isinstance(question, BadRequest):
             pending = question.retryable and self._questions.is_pending(question.fingerprint)
-            if pending or (message.repeated and self._questions.is_known(question.fingerprint)):
+            if pending or (message.repeated and self._questions.is_known(question.delivery)):
                 self._dispatcher.counts["duplicate_questions"] += 1
                 return
             self._questions.accept(question)

@@ -79,6 +79,7 @@ class Service:
     def __init__(self, config: Config, model_module: str) -> None:
         self._config = config
         self._started_s = time.monotonic()
+        self._told_spoilt = 0
         self._next_check_s = self._next_health_s = self._next_gap_s = 0.0
         self._inbox = Inbox()
         self._notifier = Notifier(os.environ)
@@ -225,10 +226,7 @@ class Service:
         self._session.check(now_s)
         self._reception.resume(now_s)
         self._store.outbox.drop_old()
-        if self._session.connected and now_s >= self._next_gap_s:
-            self._next_gap_s = now_s + GAP_S
-            for kind, dropped in self._store.outbox.take_gaps():
-                self._publisher.event("gap", {"kind": kind, "dropped": dropped})
+        self._tell_losses(now_s)
         self._display.update(self._shown())
         self._display.poll(now_s)
         if now_s >= self._next_health_s:
@@ -241,6 +239,16 @@ class Service:
         refused_since_s = [self._model.refused_since_s, self._display.refused_since_s, *self._cameras.refused_since_s()]
         if reason := self._last_resort.reason(now_s, self._watchdog.broken(now_s), refused_since_s):
             self._inbox.post(Stop(reason, EXIT_GIVEN_UP))
+
+    def _tell_losses(self, now_s: float) -> None:
+        """Messages that will never arrive, as an event: at the next occasion, and not for each one."""
+        if self._session.connected and now_s >= self._next_gap_s:
+            self._next_gap_s = now_s + GAP_S
+            for kind, dropped in self._store.outbox.take_gaps():
+                self._publisher.event("gap", {"kind": kind, "dropped": dropped})
+        if (spoilt := self._store.spoilt) != self._told_spoilt:
+            self._told_spoilt = spoilt
+            self._publisher.event("store_spoilt", {"times": spoilt})
 
     def _publish_initial_state(self) -> None:
         """State for the session to keep; it goes out when the broker is there."""
@@ -322,6 +330,7 @@ class Service:
                 **self._reception.dropped,
                 "inbox": self._inbox.dropped,
                 "momentary": self._session.lost,
+                "refused": self._session.refused,
             },
             mqtt_problem=self._session.problem,
         )

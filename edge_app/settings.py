@@ -99,11 +99,6 @@ class MqttConfig(Section):
             return self.port
         return 8883 if self.uses_tls else 1883
 
-    @property
-    def is_loopback(self) -> bool:
-        """Whether what is sent to the broker never leaves this machine."""
-        return _is_loopback(self.host)
-
     @field_validator("allowed_response_prefixes")
     @classmethod
     def _plain_prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
@@ -262,6 +257,10 @@ class CameraConfig(Section):
     @field_validator("source")
     @classmethod
     def _known_kind(cls, source: str) -> str:
+        if "://" in source and re.search(r"\s", source):
+            raise ValueError(
+                "an address holds no white space; write %20, and %40 for an @ or %2F for a / in a password"
+            )
         if not source.startswith(SOURCE_KINDS):
             shown = without_credentials(source)
             raise ValueError(f"the source {shown!r} is of no known kind; it begins with {', '.join(SOURCE_KINDS)}")
@@ -382,5 +381,6 @@ def _is_loopback(host: str) -> bool:
 
 def without_credentials(source: str) -> str:
     """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`, also within a text; other text unchanged."""
-    without_login = re.sub(r"([a-z][a-z0-9+.-]*://)[^/\s]*@", r"\1***@", source, flags=re.IGNORECASE)
+    # To the last @ of the word: people forget to percent-encode the slash of a password.
+    without_login = re.sub(r"([a-z][a-z0-9+.-]*://)\S*@", r"\1***@", source, flags=re.IGNORECASE)
     return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,16 @@ def own_state_folder(
     """A service that a test starts without a word about its store leaves nothing on this machine, nor for the next."""
     name = f"state-{abs(hash(request.node.nodeid))}"
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path_factory.getbasetemp() / name))  # made only where it is used
+
+
+@pytest.fixture(autouse=True)
+def root_log_as_it_was() -> Iterator[None]:
+    """A command that a test calls sets up the log of this process, for all tests after it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

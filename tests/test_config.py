@@ -165,7 +165,9 @@ def test_published_configuration_holds_no_secret(tmp_path: Path) -> None:
     """What `info` shows has no password in a URL and no path of a secret."""
     text = MINIMAL.replace("scene:", "rtsp://admin:hidden@cam/1") + '[mqtt]\nuser="u"\npassword_file="hidden"\n'
     assert "hidden" not in str(load(tmp_path, text).public())
-    assert without_credentials("rtsp://a:b@c@host/x@y") == "rtsp://***@host/x@y"
+    assert without_credentials("rtsp://a:b@c@host/x") == "rtsp://***@host/x"
+    assert without_credentials("rtsp://a:b/c@host/x") == "rtsp://***@host/x"
+    assert without_credentials("rtsp://a:b@host/x@y") == "rtsp://***@y"  # rather too much than too little
     assert without_credentials("http://host/video?user=a&pwd=b") == "http://host/video?***"
     assert without_credentials("file:/tmp/a?.jpg") == "file:/tmp/a?.jpg"
     assert without_credentials("file:/tmp/a@b.jpg") == "file:/tmp/a@b.jpg"

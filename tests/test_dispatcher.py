@@ -12,6 +12,7 @@ import pytest
 
 from edge_app.dispatcher import FRAME_POLL_S, Dispatcher
 from edge_app.frames import FrameBuffer
+from edge_app.inbox import Inbox
 from edge_app.messages import MessageIds, Question
 from edge_app.model_client import ModelReady, ModelReply
 from edge_app.mqtt.connection import Connection
@@ -52,7 +53,7 @@ class Desk:
         self.done: list[str] = []
         self.numbers: list[int] = []
         topics = Topics("edge_app", "kitchen")
-        connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, lambda _: True)
+        connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, Inbox().offer)
         store = Store(None, StoreConfig())
         self.dispatcher = Dispatcher(
             Scheduler(self.cameras.names(), interval_s, queue_length=4),
@@ -96,7 +97,7 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
 
 
 def question(id: str) -> Question:
-    return Question(id, "what is it", "door", None, None, 10, None, None, msg_id=id, fingerprint=id)
+    return Question(id, "what is it", "door", None, None, 10, None, None, msg_id=id, fingerprint=id, delivery=id)
 
 
 def test_the_next_inference_begins_before_the_last_one_is_published(desk: Desk) -> None:

@@ -61,7 +61,9 @@ def test_times_are_utc_with_milliseconds_and_age_is_monotonic() -> None:
 
 def test_an_answer_repeats_id_and_question() -> None:
     """The asker finds its own words in the answer."""
-    question = Question("q1", "what is it", "door", None, None, 10, None, None, msg_id="m1", fingerprint="f1")
+    question = Question(
+        "q1", "what is it", "door", None, None, 10, None, None, msg_id="m1", fingerprint="f1", delivery="f1"
+    )
     made = from_worker("answer", worker_result(), camera="door", now_unix_s=NOW_UNIX_S, now_s=100.0, question=question)
     assert (made.id, made.question, made.type) == ("q1", "what is it", "answer")
 

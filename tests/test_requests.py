@@ -97,7 +97,7 @@ def test_null_is_the_same_as_left_out() -> None:
     """Clients that always send every key need not know the defaults."""
     values = {"id": None, "question": "what", "camera": None, "choices": None, "region": None, "timeout_s": None}
     plain = question(b"what")
-    assert dataclasses.replace(question(values), fingerprint=plain.fingerprint) == plain
+    assert dataclasses.replace(question(values), fingerprint=plain.fingerprint, delivery=plain.delivery) == plain
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ def job(
 ) -> Job:
     return Job(
         camera,
-        question=Question(name, name, None, choices, region, 1, None, None, msg_id=name, fingerprint=name),
+        question=Question(
+            name, name, None, choices, region, 1, None, None, msg_id=name, fingerprint=name, delivery=name
+        ),
         deadline_s=deadline_s,
     )
 

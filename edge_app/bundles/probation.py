@@ -76,7 +76,7 @@ def take_back(slot: Slot, told: RolledBack | None = None) -> tuple[str, str]:
     """
     if slot.previous is not None:
         write_record(slot, Record(proven=slot.previous, rolled_back=told))
-    return slot.roll_back()
+    return slot.roll_back(failed=told.failed if told else None)
 
 
 @dataclass
@@ -179,6 +179,9 @@ class Probation:
         told = RolledBack(name=slot.name, failed=failed, restored=restored, reason=reason, ts=rfc3339(time.time()))
         try:
             take_back(slot, told)
+        except BlockingIOError:  # somebody installs or prunes: in a second again
+            watched.on_probation = True
+            return []
         except (BundleError, OSError) as error:
             log.error(
                 "bundle not rolled back name=%s version=%s reason=%r problem=%s", slot.name, failed, reason, error

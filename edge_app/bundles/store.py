@@ -68,13 +68,16 @@ class Slot:
                 self._link(PREVIOUS, current)
             self._link(CURRENT, version)
 
-    def roll_back(self) -> tuple[str, str]:
+    def roll_back(self, failed: str | None = None) -> tuple[str, str]:
         """Make the previous version the current one and the other way round: (from, to).
 
-        Raises BundleError when there is none, OSError when the folder cannot be written.
+        With `failed`, only if that is the current version, and without waiting for anybody who is changing the links.
+        Raises BundleError when there is none, BlockingIOError if somebody is, OSError when nothing can be written.
         """
-        with self._locked():
+        with self._locked(wait=failed is None):
             current, previous = self.current, self.previous
+            if failed not in (None, current):
+                raise BundleError(f"{failed} is not the version of {self.name} in use any more: {current} is.")
             if current is None or previous is None:
                 raise BundleError(f"There is no previous version of {self.name} to go back to; install one.")
             self._link(CURRENT, previous)
@@ -93,9 +96,9 @@ class Slot:
         """The version a link names; None for a link that is not there, or leads elsewhere or nowhere."""
         try:
             version = str((self.folder / link).readlink())
+            return version if "/" not in version and self.path(version).is_dir() else None
         except OSError:
             return None
-        return version if "/" not in version and self.path(version).is_dir() else None
 
     def _link(self, link: str, version: str) -> None:
         part = self.folder / f".{link}"
@@ -106,9 +109,9 @@ class Slot:
         sync(self.folder)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Between reading the links and changing them: the service and a person may both do so. Held for moments."""
-        with _lock(self.folder, fcntl.LOCK_EX):
+    def _locked(self, *, wait: bool = True) -> Iterator[None]:
+        """Between reading the links and changing them: the service and a person may both do so."""
+        with _lock(self.folder, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB):
             yield
 
 

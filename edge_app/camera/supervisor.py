@@ -93,7 +93,10 @@ class CameraSupervisor:
     def poll(self, now_s: float) -> None:
         """Look after the process and judge the frames; call it several times a second."""
         for event in self._child.poll():
-            self._note(event)
+            try:
+                self._note(event)
+            except (KeyError, TypeError, ValueError):  # not from our program, or from one that is broken
+                log.exception("camera event not understood camera=%s", self._config.name)
         if not self._child.is_alive():
             self._note_end()
             self.buffer.beat(0.0)

@@ -8,6 +8,7 @@ from edge_app.checks import Check
 from edge_app.errors import ConfigError
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import Connected, Event, Unreachable
+from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.topics import Topics
 from edge_app.settings import Config
 
@@ -40,7 +41,7 @@ def check_broker(config: Config) -> Check:
     client_id = f"{mqtt.client_id or f'edge-app-{config.node.id}'}-doctor"
     will_topic = f"{Topics(mqtt.base, config.node.id).root}/doctor"
     try:
-        connection = Connection(mqtt, client_id, will_topic, events.put, lambda _: True)
+        connection = Connection(mqtt, client_id, will_topic, events.put, _take_nothing)
     except ConfigError as error:
         return Check("broker", "fail", str(error), "Correct the file it names.")
     connection.start()
@@ -60,3 +61,8 @@ def mend_for(reason: str) -> str:
     """What to do about a connection that failed for `reason`."""
     lower = reason.lower()
     return next((mend for word, mend in _MENDS.items() if word in lower), _OTHERWISE)
+
+
+def _take_nothing(message: Inbound, *, owed: bool) -> bool:  # noqa: ARG001  # the signature of Offer
+    """This client subscribes to nothing."""
+    return True

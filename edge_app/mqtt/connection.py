@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
@@ -55,6 +55,13 @@ log = logging.getLogger(__name__)
 
 
 P = ParamSpec("P")
+
+
+class Offer(Protocol):
+    """Where messages from the network go; False if there is no room."""
+
+    def __call__(self, message: Inbound, *, owed: bool) -> bool:
+        """Take a message; `owed`: the broker waits for its acknowledgement."""
 
 
 def _guarded(
@@ -97,7 +104,7 @@ class Connection:
         client_id: str,
         will_topic: str,
         post: Callable[[Event], None],
-        offer: Callable[[Inbound], bool],
+        offer: Offer,
         *,
         promise: Callable[[str, float], None] = lambda _thread, _by_s: None,
     ) -> None:
@@ -182,7 +189,8 @@ class Connection:
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
             with contextlib.suppress(OSError):  # it has just broken by itself
-                sock.shutdown(socket.SHUT_RDWR)
+                # Not the method of ssl.SSLSocket, which would end the encryption first, and leave the thread without.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def stop(self, timeout_s: float) -> None:
         """Disconnect and wait for paho's thread, but not longer than `timeout_s`: it may hang in a name look-up."""
@@ -276,18 +284,19 @@ class Connection:
     @_guarded
     def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
         size_bytes = len(message.payload)
-        self._offer(
-            Inbound(
-                topic=message.topic,
-                payload=bytes(message.payload) if size_bytes <= MAX_PAYLOAD_BYTES else b"",
-                size_bytes=size_bytes,
-                retained=message.retain,
-                response_topic=getattr(message.properties, "ResponseTopic", None),
-                correlation=getattr(message.properties, "CorrelationData", None),
-                repeated=message.dup,
-                receipt=Receipt(self._number, message.mid) if message.qos else None,
-            )
+        inbound = Inbound(
+            topic=message.topic,
+            payload=bytes(message.payload) if size_bytes <= MAX_PAYLOAD_BYTES else b"",
+            size_bytes=size_bytes,
+            retained=message.retain,
+            response_topic=getattr(message.properties, "ResponseTopic", None),
+            correlation=getattr(message.properties, "CorrelationData", None),
+            repeated=message.dup,
+            receipt=Receipt(self._number, message.mid) if message.qos else None,
         )
+        if not self._offer(inbound, owed=message.qos > 0) and message.qos:
+            # A broker of MQTT 3.1.1 that knows no window; without an acknowledgement it would send nothing any more.
+            self.cut()
         _acknowledge_at_once(client)
 
     def _delay_reconnect(self, *, longest: bool = False) -> None:

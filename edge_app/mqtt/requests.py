@@ -69,6 +69,11 @@ class Inbound:
         digest.update(b"\0" + self.payload)
         return digest.hexdigest()[:32]
 
+    @property
+    def delivery(self) -> str:
+        """The same for each copy of one message: the broker repeats it under the same packet identifier."""
+        return f"{self.fingerprint}-{self.receipt.mid if self.receipt else 0}"
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -119,6 +124,7 @@ def parse_question(message: Inbound, rules: Rules, new_id: Callable[[], str]) ->
         retryable=request_id is not None or correlation is not None,
         msg_id=msg_id,
         fingerprint=message.fingerprint,
+        delivery=message.delivery,
     )
 
 

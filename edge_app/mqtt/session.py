@@ -25,9 +25,10 @@ from edge_app.mqtt.events import (
 from edge_app.mqtt.requests import Receipt
 from edge_app.mqtt.topics import Topics
 from edge_app.store.outbox import Message, Outbox
-from edge_app.store.records import Record
+from edge_app.store.record import Record
 
 SILENCE_S = 30.0  # without an acknowledgement that is owed: the broker answers pings, perhaps, but does not work
+REFUSALS = 5  # of one message, with growing pauses: half a minute in all; then the others matter more
 PACKET_HEADER_BYTES = 64  # an upper bound of what a PUBLISH adds to topic, payload and correlation data
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,14 @@ class Session:
         self._packet_maximum_bytes = 0
         self._records_by_mid: dict[int, Record] = {}  # MQTT's message id: what it is in the outbox
         self._receipts: list[Receipt] = []
+        self.refused = 0
+        """Messages that the broker did not take, now or for ever."""
         self._refused: deque[Record] = deque()  # in flight still; to be sent again at _again_s
+        self._refusals_of: dict[int, int] = {}  # id of a record: how often it was refused
         self._again_s = 0.0
         self._refusals = Backoff(1, 30)
-        self._state_mids: set[int] = set()
+        self._state_mids: dict[int, str] = {}  # MQTT's message id: topic of the state
+        self._stale: set[str] = set()  # topics on their way whose state is another by now
         self._progress_s = 0.0  # monotonic time of the last acknowledgement, or of the first message that owes us one
 
     @property
@@ -62,9 +67,11 @@ class Session:
         self._connection.start()
 
     def set_state(self, topic: str, payload: bytes) -> None:
-        """Publish retained state; while the broker is away only the newest of each topic is kept."""
+        """Publish retained state; while the broker is away, or slow, only the newest of each topic is kept."""
         self._states[topic] = payload
-        if self.connected:
+        if topic in self._state_mids.values():
+            self._stale.add(topic)
+        elif self.connected:
             self._publish_state(topic, payload)
 
     def send(self, message: Message) -> None:
@@ -120,7 +127,9 @@ class Session:
         self.set_state(self._topics.availability, b"offline")
 
     def stop(self, timeout_s: float) -> None:
-        """Disconnect, in an orderly way, so that the broker does not publish the will."""
+        """Disconnect, in an orderly way; the broker publishes the will only if it has not taken our own `offline`."""
+        if self.connected and self._topics.availability in self._state_mids.values():
+            self._connection.cut()
         self._connection.stop(timeout_s)
         self.connected = False
 
@@ -151,27 +160,40 @@ class Session:
         self._outbox.take_back()
         self._records_by_mid.clear()
         self._refused.clear()
+        self._refusals_of.clear()
+        self._stale.clear()
         self._state_mids.clear()
 
     def _on_acknowledged(self, mid: int, refusal: Refusal | None) -> None:
         self._progress_s = time.monotonic()
-        self._state_mids.discard(mid)
+        topic = self._state_mids.pop(mid, None)
+        if topic in self._stale:
+            self._stale.discard(topic)
+            self._publish_state(topic, self._states[topic])
         record = self._records_by_mid.pop(mid, None)
         if refusal:
-            self._tell_problem(f"the broker refuses a message: {refusal.reason}")
+            self.refused += 1
+            log.warning("mqtt message refused topic=%r reason=%r", topic or (record and record.topic), refusal.reason)
         if record is None:
             return
         if refusal is None:
             self._outbox.deliver(record)
             self._refusals.reset()
-        elif refusal.is_final:
+        else:
+            self._on_refused(record, refusal)
+
+    def _on_refused(self, record: Record, refusal: Refusal) -> None:
+        """What a broker refuses for now, for a quota, say, it may take in a while; the others do not wait for ever."""
+        times = self._refusals_of.pop(record.id, 0) + 1
+        if refusal.is_final or times >= REFUSALS:
             self._outbox.drop(record)
-        else:  # a quota, say: what it refuses now it may take in a while
-            self._refused.append(record)
-            self._again_s = time.monotonic() + self._refusals.next_s()
+            return
+        self._refusals_of[record.id] = times
+        self._refused.append(record)
+        self._again_s = time.monotonic() + self._refusals.next_s()
 
     def _publish_state(self, topic: str, payload: bytes) -> None:
-        self._state_mids.add(self._connection.publish(topic, payload, qos=1, retain=True))
+        self._state_mids[self._connection.publish(topic, payload, qos=1, retain=True)] = topic
 
     def _hand_over(self) -> None:
         while self.connected and self._refused and time.monotonic() >= self._again_s:

@@ -13,21 +13,21 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS record (
-    id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
+    id INTEGER NOT NULL,
     msg_id TEXT NOT NULL,
     topic TEXT NOT NULL,
     payload BLOB NOT NULL,
     correlation BLOB,
     stored_s REAL NOT NULL,
     size_bytes INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS record_by_kind ON record (kind, id);
+    crc32 INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;  -- one tree, no index beside it that could say something else
 CREATE TABLE IF NOT EXISTS tally (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS clock (clock_s REAL NOT NULL, monotonic_s REAL NOT NULL, boot_id TEXT NOT NULL) STRICT;
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -36,6 +36,17 @@ COMMIT;
 PAGE_BYTES = 4096
 HEADROOM = 2  # of the file's size over the bytes of the messages in it: indexes, half-empty pages, a checkpoint's lag
 ASIDE_KEPT = 2  # spoilt files are evidence, and must not fill the disk
+FAULTS = (sqlite3.Error, OSError, ValueError, TypeError, ArithmeticError)  # all that a file can make SQLite raise
+DISK_FAULTS = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +55,21 @@ class DatabaseSpoiltError(sqlite3.DatabaseError):
     """The file does not hold what was written to it."""
 
 
-def is_spoilt(error: sqlite3.Error) -> bool:
-    """Whether the file itself is at fault (corrupt, no database, another schema), not the disk around it."""
-    # OperationalError (full, read-only, locked, I/O) is a DatabaseError too; IntegrityError is a row that cannot be.
+def is_spoilt(error: Exception) -> bool:
+    """Whether the file itself is at fault, not the disk around it.
+
+    A flipped bit has many faces: a column that is no UTF-8 (OperationalError without a code), an error message that is
+    none (UnicodeDecodeError), a table that is not there. So what is not known to be the disk's fault is the file's.
+    """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, DatabaseSpoiltError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return not isinstance(error, OSError) and code not in DISK_FAULTS
 
 
 def open_database(path: Path, limit_bytes: int) -> sqlite3.Connection:
     """Open or create the store at `path`, which may grow to about twice `limit_bytes`.
 
     Raises:
-        sqlite3.Error: it cannot be used; `is_spoilt` tells whether moving it aside would mend that.
-        OSError: its folder cannot be created.
+        one of FAULTS: it cannot be used; `is_spoilt` tells whether moving it aside would mend that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Answers may be private, and the umask would choose otherwise. SQLite gives its journals the mode of the file.
@@ -102,16 +115,26 @@ def transaction(connection: sqlite3.Connection, *, durable: bool) -> Iterator[No
 
 
 def move_aside(path: Path) -> Path | None:
-    """Rename a spoilt store and its companions; where it lies now, or None if even that failed."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.spoilt-{number}")).exists():
-        number += 1
+    """Rename a spoilt store, and remove its companions and all but the newest of those before it.
+
+    Returns where it lies now; None if there was none, or it could not be renamed.
+    """
+    former = sorted(path.parent.glob(f"{path.name}.spoilt-*"), key=_number)
+    aside = path.with_name(f"{path.name}.spoilt-{_number(former[-1]) + 1 if former else 1}")
     try:
         path.replace(aside)
+    except FileNotFoundError:
+        return None
     except OSError:
         log.exception("store cannot be moved aside path=%s", path)
         return None
-    for companion in (f"{path.name}-wal", f"{path.name}-shm", f"{path.name}.spoilt-{number - ASIDE_KEPT}"):
+    old = former[: len(former) + 1 - ASIDE_KEPT]
+    for companion in (*(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm")), *old):
         with contextlib.suppress(OSError):  # gone already, or a folder that has become read-only meanwhile
-            path.with_name(companion).unlink()
+            companion.unlink()
     return aside
+
+
+def _number(aside: Path) -> int:
+    digits = aside.name.rpartition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() else 0

@@ -6,15 +6,19 @@ counted and later told in a `gap` event. At every moment, for each kind, `accept
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_app.store.records import Record, Records
+from edge_app.store.record import Record
+from edge_app.store.records import Records
 
 Kind = Literal["answer", "event", "caption"]
 SEND_ORDER: tuple[Kind, ...] = ("answer", "event", "caption")  # who asked waits for it
 DROP_ORDER: tuple[Kind, ...] = ("caption", "answer", "event")
+log = logging.getLogger(__name__)
+
 DURABLE_KINDS = frozenset({"answer", "event", "question"})  # for Records: a power cut after commit takes none of these
 
 
@@ -49,6 +53,8 @@ class Outbox:
         self._limit_bytes, self._memory_bytes, self._max_age_s = limit_bytes, memory_bytes, max_age_s
         self._in_flight: dict[int, Record] = {}
         self._taken: dict[Kind, int] = dict.fromkeys(SEND_ORDER, 0)  # the newest id that was taken: older do not wait
+        self._openings = -1
+        self._take_up_file()
 
     @property
     def pending(self) -> int:
@@ -68,8 +74,8 @@ class Outbox:
     def put(self, message: Message) -> None:
         """Accept a message; this may drop the oldest that wait, or at worst this one."""
         record = Record(
-            self._records.next_id(),
             message.kind,
+            self._records.next_id(),
             message.msg_id,
             message.topic,
             message.payload,
@@ -127,7 +133,23 @@ class Outbox:
     def _first_waiting(self, kind: Kind, *, unsaved_only: bool = False) -> Record | None:
         if not self._records.counts[kind]:
             return None  # the usual case costs no query
-        return self._records.first(kind, self._taken[kind], unsaved_only=unsaved_only)
+        self._take_up_file()
+        record = self._records.first(kind, self._taken[kind], unsaved_only=unsaved_only)
+        while record is not None and record.id in self._in_flight:
+            record = self._records.first(kind, record.id, unsaved_only=unsaved_only)
+        return record
+
+    def _take_up_file(self) -> None:
+        """A file was opened, late perhaps: what it holds may be older than what was taken, and its accounts decayed."""
+        if self._openings == self._records.openings:
+            return
+        self._openings = self._records.openings
+        self._taken = dict.fromkeys(SEND_ORDER, 0)
+        for kind in SEND_ORDER:
+            account = self.account(kind)
+            if missing := account.delivered + account.dropped + account.pending - account.accepted:
+                log.error("store accounts did not add up kind=%s missing=%d", kind, missing)
+                self._records.add(f"{kind}.accepted", missing)
 
     def _drop_oldest(self, *, unsaved_only: bool = False) -> bool:
         """Drop the waiting message that is worth least; False if none waits."""

@@ -1,7 +1,7 @@
 """Questions that are owed an answer: stored before the broker is told that we have them, forgotten with their answer.
 
 A service that is killed finds them again and answers them under the same `msg_id`. The broker sends a question again
-when our acknowledgement was lost on the way; such a repetition is known by its fingerprint and gets no second answer.
+when our acknowledgement was lost on the way; such a repetition is known by its delivery and gets no second answer.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections import Counter
 from typing import Any
 
 from edge_app.messages import Question
-from edge_app.store.records import Record, Records
+from edge_app.store.record import Record
+from edge_app.store.records import Records
 
 PENDING, ANSWERED = "question", "answered"
 ANSWERED_KEPT = 512  # more than a broker holds back for us while we are away
@@ -26,57 +26,66 @@ class Questions:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._pending = {record.msg_id: record for record in records.all(PENDING)}
-        self._answered = {record.topic: record for record in records.all(ANSWERED)}  # by fingerprint, oldest first
-        self._fingerprints = Counter(record.topic for record in self._pending.values())
+        self._openings = 0
+        self._pending: dict[str, tuple[Question, Record]] = {}  # by msg_id
+        self._answered: dict[str, Record] = {}  # by delivery, oldest first
 
     def is_pending(self, fingerprint: str) -> bool:
         """Whether a question with the same words, address and id waits for its answer."""
-        return self._fingerprints[fingerprint] > 0
+        return any(question.fingerprint == fingerprint for question, _ in self._pending.values())
 
-    def is_known(self, fingerprint: str) -> bool:
-        """Whether such a question waits, or was answered not long ago."""
-        return self.is_pending(fingerprint) or fingerprint in self._answered
+    def is_known(self, delivery: str) -> bool:
+        """Whether the broker has delivered this very message before."""
+        return delivery in self._answered or any(
+            question.delivery == delivery for question, _ in self._pending.values()
+        )
 
     def accept(self, question: Question) -> None:
         """Keep a question until it is settled."""
         values = dataclasses.asdict(question)
         del values["correlation"]  # bytes
-        record = self._record(PENDING, question, json.dumps(values).encode(), question.correlation)
-        self._pending[question.msg_id] = record
-        self._fingerprints[question.fingerprint] += 1
+        record = self._put(PENDING, question, json.dumps(values).encode(), question.correlation)
+        self._pending[question.msg_id] = question, record
 
     def settle(self, question: Question) -> None:
         """The answer is in the outbox: forget the question, but not that it was answered."""
-        record = self._pending.pop(question.msg_id, None)
+        _, record = self._pending.pop(question.msg_id, (None, None))
         if record is None:
             return
         self._records.delete(record)
-        self._fingerprints[record.topic] -= 1
-        if former := self._answered.pop(record.topic, None):
+        if former := self._answered.pop(question.delivery, None):
             self._records.delete(former)
-        self._answered[record.topic] = self._record(ANSWERED, question, b"", None)
+        self._answered[question.delivery] = self._put(ANSWERED, question, b"", None)
         if len(self._answered) > ANSWERED_KEPT:
             oldest = next(iter(self._answered))
             self._records.delete(self._answered.pop(oldest))
 
-    def pending(self) -> list[Question]:
-        """The questions that were not settled before a restart, with the time that is left to each."""
+    def found(self) -> list[Question]:
+        """Questions that an earlier run did not settle, each once, with the time that is left to it."""
+        if self._openings == self._records.openings:
+            return []
+        self._openings = self._records.openings
+        self._answered = {record.topic: record for record in self._records.all(ANSWERED)}
         questions = []
-        for record in list(self._pending.values()):
+        for record in self._records.all(PENDING):
+            if record.msg_id in self._pending:
+                continue
             try:
-                questions.append(self._restored(record))
+                question = self._restored(record)
             except (KeyError, TypeError, ValueError):  # another version wrote it
                 log.exception("question of an earlier run cannot be read msg_id=%s", record.msg_id)
-                self._records.delete(self._pending.pop(record.msg_id))
+                self._records.delete(record)
+                continue
+            self._pending[question.msg_id] = question, record
+            questions.append(question)
         return questions
 
-    def _record(self, kind: str, question: Question, payload: bytes, correlation: bytes | None) -> Record:
+    def _put(self, kind: str, question: Question, payload: bytes, correlation: bytes | None) -> Record:
         record = Record(
-            self._records.next_id(),
             kind,
+            self._records.next_id(),
             question.msg_id,
-            question.fingerprint,
+            question.delivery,
             payload,
             correlation,
             self._records.now_s,

@@ -11,47 +11,21 @@ import dataclasses
 import logging
 import sqlite3
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edge_app.store.clock import StoreClock
-from edge_app.store.database import DatabaseSpoiltError, is_spoilt, move_aside, open_database, transaction
+from edge_app.store.database import FAULTS, DatabaseSpoiltError, is_spoilt, move_aside, open_database, transaction
+from edge_app.store.record import Record
 
 RETRY_S = 5.0  # a disk that had no room is asked again this often
 SYNC_S = 1.0  # what need not be durable at once is durable after this
-ROW_BYTES = 64  # what a row takes beside its texts, about
 
-COLUMNS = "id, kind, msg_id, topic, payload, correlation, stored_s"
+COLUMNS = "kind, id, msg_id, topic, payload, correlation, stored_s"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One message, or one question; `id` orders them."""
-
-    id: int
-    kind: str
-    msg_id: str
-    topic: str
-    payload: bytes
-    correlation: bytes | None
-    stored_s: float
-    """When it was stored, on the clock of `Records.now_s`."""
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes in the store, about."""
-        return ROW_BYTES + len(self.payload) + len(self.topic.encode()) + len(self.correlation or b"")
-
-    @property
-    def checksum(self) -> int:
-        """CRC-32 of what is sent: SQLite would not notice a changed byte."""
-        return zlib.crc32(self.payload, zlib.crc32(self.correlation or b"", zlib.crc32(self.topic.encode())))
 
 
 class Records:
@@ -65,17 +39,21 @@ class Records:
         self.problem: str | None = None
         """Why records are in memory only; None while the disk takes them."""
         self.aside = 0
-        """How often a spoilt store was moved aside."""
+        """How often the store was spoilt, or gone, and begun anew."""
         self.counts: Counter[str] = Counter()
         self.sizes: Counter[str] = Counter()
         """Records there are, and their bytes, by kind."""
         self.unsaved_bytes = 0
         """Bytes of records that only memory holds."""
+        self.openings = 0
+        """How often a file was opened. After each, there may be records that are older than those seen before."""
         self._path, self._limit_bytes, self._durable_kinds = path, limit_bytes, durable_kinds
         self._connection: sqlite3.Connection | None = None
         self._clock = StoreClock()
         self._unsaved: dict[int, Record] = {}
-        self._undeleted: set[int] = set()
+        self._undeleted: dict[int, str] = {}  # id: kind
+        self._gone_to: dict[str, int] = {}  # kind: of those the disk holds, all up to this one are to be deleted
+        self._file_id: tuple[int, int] | None = None  # device and inode of the file that is open
         self._tally: Counter[str] = Counter()
         self._untold: Counter[str] = Counter()  # the part of the tally that the file does not have
         self._spoilt_to_id = 0  # records up to this one are gone, but for the survivors
@@ -109,7 +87,7 @@ class Records:
             return False
         self._count(record, -1)
         if self._unsaved.pop(record.id, None) is None:
-            self._undeleted.add(record.id)
+            self._undeleted[record.id] = record.kind
         else:  # one that never reached the disk never will
             self.unsaved_bytes -= record.size_bytes
         return True
@@ -141,6 +119,7 @@ class Records:
     def commit(self) -> None:
         """Take to the disk what has come and gone since the last time; never raises, `problem` tells."""
         now_s = time.monotonic()
+        self._look_at_file()
         is_late = self._unsynced_since_s is not None and now_s - self._unsynced_since_s >= SYNC_S
         if self._path is None or now_s < self._retry_s or not (self._unsaved or self._undeleted or is_late):
             return
@@ -150,11 +129,12 @@ class Records:
             return
         try:
             self._write(connection, durable=durable)
-        except sqlite3.Error as error:
+        except FAULTS as error:
             self._fail(self._path, error)
             return
         self._unsaved.clear()
         self._undeleted.clear()
+        self._gone_to.clear()
         self._untold.clear()
         self.unsaved_bytes = 0
         self._unsynced_since_s = None if durable else (self._unsynced_since_s or now_s)
@@ -169,7 +149,7 @@ class Records:
     def _write(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         rows = [(*vars(record).values(), record.size_bytes, record.checksum) for record in self._unsaved.values()]
         with transaction(connection, durable=durable):
-            connection.executemany("DELETE FROM record WHERE id = ?", [(id,) for id in self._undeleted])
+            connection.executemany("DELETE FROM record WHERE id = ? AND kind = ?", self._undeleted.items())
             connection.executemany(
                 f"INSERT INTO record ({COLUMNS}, size_bytes, crc32) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
@@ -181,6 +161,8 @@ class Records:
 
     def _first_saved(self, kind: str, after: int) -> Record | None:
         """The oldest of a kind that the disk holds and that is not to be deleted."""
+        gone_to = self._gone_to.get(kind, 0)
+        from_start, after = after <= gone_to, max(after, gone_to)
         while self._connection is not None and self._path is not None:
             try:
                 row = self._connection.execute(
@@ -189,14 +171,16 @@ class Records:
                 if row is None:
                     return None
                 record = Record(*row[:-1])
-                if record.checksum != row[-1]:
+                if record.checksum != row[-1] or record.kind != kind or record.id <= after:
                     raise DatabaseSpoiltError(f"record {record.id} is not what was written")
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 self._fail(self._path, error)
                 return None
             if record.id not in self._undeleted:
                 return record
             after = record.id
+            if from_start:  # a disk that deletes nothing for long would be searched from the start each time
+                self._gone_to[kind] = after
         return None
 
     def _open(self, path: Path) -> sqlite3.Connection | None:
@@ -204,46 +188,55 @@ class Records:
         for _ in range(2):
             try:
                 self._connection = open_database(path, self._limit_bytes)
+                self._file_id = _file_id(path)
                 self._read(self._connection)
-            except (sqlite3.Error, OSError) as error:
+            except FAULTS as error:
                 self.close()
                 self._fail(path, error)
                 if self._retry_s:
                     break
             else:
+                self.openings += 1
                 self._recover()
                 break
         return self._connection
 
+    def _look_at_file(self) -> None:
+        """A file that somebody removed takes every commit, and none of it is there after a restart."""
+        if self._connection is not None and self._path is not None and _file_id(self._path) != self._file_id:
+            self._fail(self._path, DatabaseSpoiltError("it was removed, or another file put in its place"))
+
     def _read(self, connection: sqlite3.Connection) -> None:
-        """Take up what the file holds. sqlite3.Error."""
-        saved = connection.execute("SELECT kind, count(*), sum(size_bytes) FROM record GROUP BY kind").fetchall()
-        (last_id,) = connection.execute("SELECT coalesce(max(id), 0) FROM record").fetchone()
+        """Take up what the file holds. One of FAULTS."""
+        saved = connection.execute(
+            "SELECT kind, count(*), sum(size_bytes), max(id) FROM record GROUP BY kind"
+        ).fetchall()
         tally = dict(connection.execute("SELECT name, value FROM tally").fetchall())
         forward_s = self._clock.load(connection)
-        for kind, count, size_bytes in saved:
+        for kind, count, size_bytes, last_id in saved:
             self.counts[kind] += count
             self.sizes[kind] += size_bytes
+            self._last_id = max(self._last_id, last_id)
         self._tally.update(tally)
-        self._last_id = max(self._last_id, last_id)
         self._unsaved = {
             record.id: dataclasses.replace(record, stored_s=record.stored_s + forward_s)
             for record in self._unsaved.values()
         }
 
-    def _fail(self, path: Path, error: sqlite3.Error | OSError) -> None:
+    def _fail(self, path: Path, error: Exception) -> None:
         """Go on in memory for a while; a file that is spoilt is replaced at the next occasion."""
         self._retry_s = time.monotonic() + RETRY_S
-        if not (isinstance(error, sqlite3.Error) and is_spoilt(error)):
-            self._tell(f"{path} cannot be written: {error}")
+        if not is_spoilt(error):
+            self._tell(f"{path} cannot be used: {error}")
             return
         self.close()
         self._forget_saved()
         self._tell(f"{path} was spoilt: {error}")
-        if aside := move_aside(path):
-            self.aside += 1
+        self.aside += 1
+        aside = move_aside(path)
+        if aside is not None or not path.exists():
             self._retry_s = 0.0
-            log.error("store is begun anew, the spoilt one is kept path=%s aside=%s", path, aside)
+            log.error("store is begun anew path=%s aside=%s", path, aside)
 
     def _forget_saved(self) -> None:
         """The file is gone, and only what memory holds remains; `<kind>.lost` tells how many records it took."""
@@ -256,6 +249,7 @@ class Records:
         self.counts, self.sizes = remaining, sizes
         self._spoilt_to_id, self._survivors = self._last_id, set(self._unsaved)
         self._undeleted.clear()
+        self._gone_to.clear()
         self._untold = Counter(self._tally)
 
     def _recover(self) -> None:
@@ -271,3 +265,12 @@ class Records:
     def _count(self, record: Record, sign: Literal[1, -1]) -> None:
         self.counts[record.kind] += sign
         self.sizes[record.kind] += sign * record.size_bytes
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """What the file is, whatever its name; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

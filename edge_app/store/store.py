@@ -41,6 +41,11 @@ class Store:
         self._records.commit()
         self._records.close()
 
+    @property
+    def spoilt(self) -> int:
+        """How often the file was spoilt, or gone, and begun anew, since the start."""
+        return self._records.aside
+
     def condition(self) -> dict[str, Any]:
         """What `health` tells of the store."""
         return {

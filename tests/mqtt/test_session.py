@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from edge_app.errors import ConfigError
 from edge_app.inbox import Inbox
 from edge_app.mqtt import session as session_module
 from edge_app.mqtt.connection import Connection
+from edge_app.mqtt.events import Acknowledged, Connected, Refusal
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
@@ -199,6 +200,65 @@ def test_a_broker_that_acknowledges_nothing_is_left(
     assert node.account == Account(1, 1, 0, 0)
 
 
+def test_a_slow_broker_gets_the_newest_of_each_state(broker: Broker, make_node: MakeNode) -> None:
+    """What nobody will look at any more does not stand before an answer in the queue."""
+    node = make_node(broker.port, keepalive_s=60)
+    node.until_settled()
+    watcher = Watcher(broker.port, TOPICS.caption("door"))
+    broker.signal(signal.SIGSTOP)
+    for number in range(50):
+        node.session.set_state(TOPICS.caption("door"), b"%d" % number)
+    broker.signal(signal.SIGCONT)
+    node.until_settled()
+    watcher.expect(lambda message: message.payload == b"49", "the newest")
+    assert [message.payload for message in watcher.messages] == [b"0", b"49"]
+    watcher.close()
+
+
+class NoRoom:
+    """A connection to a broker that has no room for some messages; mosquitto never says so."""
+
+    def __init__(self) -> None:
+        self.published: list[bytes] = []
+
+    def publish(self, _topic: str, payload: bytes, **_more: Any) -> int:
+        self.published.append(payload)
+        return len(self.published)
+
+    def subscribe(self, topics: tuple[str, ...]) -> None:
+        """Nothing is heard."""
+
+
+def test_what_is_refused_for_now_is_sent_again_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight poisoned messages would fill the window and hold up all others for good."""
+    now_s = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    connection, outbox = NoRoom(), Store(None, StoreConfig()).outbox
+    session = Session(cast("Connection", connection), TOPICS, outbox)
+    session.handle(Connected(2**28))
+    session.handle(Acknowledged(1, None))  # `online`
+    session.send(Message("answer", "m1", "reply/poison", b"poison"))
+    session.send(Message("answer", "m2", "reply/me", b"good"))
+    for _ in range(60):
+        before = len(connection.published)
+        session.flush()
+        for mid in range(before + 1, len(connection.published) + 1):
+            is_poison = connection.published[mid - 1] == b"poison"
+            session.handle(Acknowledged(mid, Refusal("Quota exceeded", is_final=False) if is_poison else None))
+        now_s += 1
+    assert connection.published.count(b"poison") == session_module.REFUSALS == session.refused
+    assert outbox.account("answer") == Account(2, 1, 1, 0)
+
+
+def test_a_flood_of_what_nobody_waits_for_leaves_room_for_questions() -> None:
+    """A message of QoS 1 that is turned away is never acknowledged, and after 64 of them the broker sends nothing."""
+    inbox = Inbox(limit_messages=3)
+    assert [inbox.offer(number) for number in range(4)] == [True, True, True, False]
+    assert inbox.offer("question", owed=True)
+    assert list(inbox.take_several(0, 10)) == [0, 1, 2, "question"]
+    assert inbox.offer(4) and inbox.dropped == 1
+
+
 def test_a_will_says_offline_when_the_connection_breaks(broker: Broker, make_node: MakeNode) -> None:
     """Nobody has to say goodbye for the others to know."""
     watcher = Watcher(broker.port, TOPICS.availability)
@@ -284,7 +344,7 @@ def test_what_the_broker_refuses_is_dropped_and_counted(
     node.send(TOPICS.answer, b"{}")
     node.until_settled()
     assert node.account == Account(2, 1, 1, 0)
-    assert node.session.problem is not None and "refuses a message" in node.session.problem
+    assert node.session.refused == 1 and node.session.problem is None  # of one message, not of the connection
     node.session.stop(5)
 
 
@@ -359,7 +419,7 @@ def test_a_failing_callback_does_not_end_the_network_thread(
     watcher = Watcher(broker.port, TOPICS.availability)
     node = make_node(broker.port)
     node.until_settled()
-    offer, node.connection._offer = node.connection._offer, lambda _message: 1 / 0  # type: ignore[assignment, return-value]
+    offer, node.connection._offer = node.connection._offer, lambda _message: 1 / 0  # type: ignore[assignment]
     watcher.publish(TOPICS.ask, b"first")
     wait_until(lambda: "mqtt callback failed" in caplog.text, "the failure to be logged")
     node.connection._offer = offer
@@ -427,7 +487,7 @@ def test_files_that_cannot_be_used_are_configuration_errors(tmp_path: Path) -> N
         "mqtt.password_file": {"user": "node", "password_file": tmp_path / "missing"},
     }.items():
         with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
-            Connection(MqttConfig.model_validate(config), "id", "t", lambda _: None, lambda _: True)
+            Connection(MqttConfig.model_validate(config), "id", "t", lambda _: None, Inbox().offer)
 
 
 def test_two_clients_of_one_id_do_not_fight(broker: Broker, make_node: MakeNode) -> None:

@@ -16,6 +16,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_app.checks.broker import check_broker
+from edge_app.inbox import Inbox
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import Event, Unreachable
 from edge_app.settings import Config, MqttConfig
@@ -257,7 +258,7 @@ def test_nothing_is_ever_sent_in_plain_text(site: Site, tmp_path: Path) -> None:
 def two_attempts(mqtt: MqttConfig) -> tuple[str, str, float]:
     """Why the first two attempts to connect failed, and the seconds between them."""
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    connection = Connection(mqtt, "edge-app-test", "edge_app/test/availability", events.put, lambda _: True)
+    connection = Connection(mqtt, "edge-app-test", "edge_app/test/availability", events.put, Inbox().offer)
     connection.start()
     attempts: list[tuple[str, float]] = []
     try:

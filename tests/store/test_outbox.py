@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_app.settings import StoreConfig
+from edge_app.store import records as records_module
 from edge_app.store.clock import StoreClock
 from edge_app.store.outbox import SEND_ORDER, Account, Kind, Message, Outbox
-from edge_app.store.records import Record, Records
+from edge_app.store.record import Record
+from edge_app.store.records import Records
 from edge_app.store.store import Store
 
 
@@ -144,6 +146,22 @@ def test_what_was_dropped_before_a_restart_is_told_after_it(tmp_path: Path) -> N
         else:
             assert list(outbox.take_gaps()) == [("answer", 1)]
         outbox._records.close()
+
+
+def test_what_a_file_that_is_found_late_holds_goes_out_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is older than what was taken from memory meanwhile; what is in flight is not taken twice."""
+    monkeypatch.setattr(records_module, "RETRY_S", 0.0)
+    path = tmp_path / "messages.db"
+    first, second = make(path=path), make(path=path)
+    first.put(message(0))
+    first._records.commit()
+    second.put(message(1))
+    assert take(second).payload == b"1"
+    second.put(message(2))
+    first._records.close()
+    second._records.commit()
+    assert taken(second) == [0, 2]
+    second._records.close()
 
 
 class Life:

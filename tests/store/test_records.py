@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +18,8 @@ import pytest
 from edge_app.store import records as records_module
 from edge_app.store.clock import StoreClock
 from edge_app.store.database import ASIDE_KEPT
-from edge_app.store.records import Record, Records
+from edge_app.store.record import Record
+from edge_app.store.records import Records
 
 ROOT = Path(__file__).parents[2]
 KINDS = frozenset({"answer"})
@@ -30,7 +32,7 @@ def make(path: Path | None) -> Records:
 def put(records: Records, *payloads: bytes, kind: str = "answer") -> list[Record]:
     made = []
     for payload in payloads:
-        record = Record(records.next_id(), kind, "m", "t", payload, None, records.now_s)
+        record = Record(kind, records.next_id(), "m", "t", payload, None, records.now_s)
         records.put(record)
         made.append(record)
     return made
@@ -63,10 +65,11 @@ def test_a_killed_process_loses_nothing_that_it_committed(path: Path) -> None:
     program = f"""
         import os, signal
         from pathlib import Path
-        from edge_app.store.records import Record, Records
+        from edge_app.store.record import Record
+        from edge_app.store.records import Records
         records = Records(Path({str(path)!r}), 2**20, frozenset())
         for number in range(20):
-            records.put(Record(records.next_id(), "answer", "m", "t", b"%d" % number, None, 0.0))
+            records.put(Record("answer", records.next_id(), "m", "t", b"%d" % number, None, 0.0))
             records.add("answer.accepted")
             if number == 14:
                 records.commit()
@@ -187,11 +190,70 @@ def test_a_byte_that_changed_on_the_disk_is_never_sent(path: Path) -> None:
 
 def test_spoilt_files_do_not_fill_the_disk(path: Path) -> None:
     """Of many, the newest are kept."""
-    for _ in range(5):
+    for number in range(30):
         make(path).close()
-        path.write_bytes(b"spoilt" * 1000)
+        path.write_bytes(b"spoilt %d " % number * 1000)
     make(path).close()
-    assert len(list(path.parent.glob("*.spoilt-*"))) <= ASIDE_KEPT + 1
+    kept = sorted(each.read_bytes()[:9] for each in path.parent.glob("*.spoilt-*"))
+    assert kept == [b"spoilt 28", b"spoilt 29"]
+    assert len(kept) == ASIDE_KEPT
+
+
+def test_any_flipped_bit_is_lived_with(path: Path) -> None:
+    """Wherever it is: the store opens, hands out nothing but what was put, in order and to an end, and goes on."""
+    records = make(path)
+    put(records, *(b"%04d" % number for number in range(40)))
+    records.commit()
+    records.close()
+    whole = path.read_bytes()
+    rng = random.Random(8)
+    for _ in range(300):
+        place = rng.randrange(len(whole))
+        broken = bytearray(whole)
+        broken[place] ^= 1 << rng.randrange(8)
+        for other in path.parent.iterdir():
+            other.unlink()
+        path.write_bytes(broken)
+        records = make(path)
+        seen = payloads(records)
+        assert seen == sorted(set(seen)) and len(seen) <= 40, place
+        assert {len(payload) for payload in seen} <= {4}, place
+        put(records, b"new")
+        records.commit()
+        assert payloads(records)[-1] == b"new", place
+        records.close()
+
+
+def test_a_file_that_is_removed_while_it_is_used_is_made_again(path: Path) -> None:
+    """Each commit to a file without a name succeeds, and nothing of it is there after a restart."""
+    records = make(path)
+    put(records, b"0")
+    records.commit()
+    path.unlink()
+    put(records, b"1")
+    records.commit()
+    records.commit()
+    assert records.aside == 1 and records.tally("answer.lost") == 1
+    records.close()
+    assert payloads(make(path)) == [b"1"]
+
+
+def test_a_backlog_that_cannot_be_deleted_is_not_searched_anew_each_time(path: Path) -> None:
+    """A disk that turned read-only with 5,000 records on it: looking for the next costs one query, not 5,000."""
+    records = make(path)
+    held = put(records, *(b"%d" % number for number in range(5000)))
+    records.commit()
+    assert records._connection is not None
+    records._connection.execute("PRAGMA query_only = ON")
+    for record in held:
+        records.delete(record)
+    records.commit()
+    assert records.problem is not None and records.first("answer") is None
+    queries: list[str] = []
+    records._connection.set_trace_callback(queries.append)
+    assert records.first("answer") is None
+    assert len(queries) == 1
+    records.close()
 
 
 def test_a_folder_that_cannot_be_used_leaves_memory(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 OpenVINO loads most blobs that have a flipped bit, and some of them compute something else without a word
 (docs/bundle.md). So every bundle has a folder of its own in the cache, named by its hash, with the SHA-256 of each file
-in `hashes.json`. What differs, or is not listed since the process was killed before it could be, is removed; OpenVINO
+in a list. What differs, or is not listed since the process was killed before it could be, is removed; OpenVINO
 then compiles it anew. This finds decay, not an attacker: who may write blobs may write hashes, too.
 """
 
@@ -12,13 +12,17 @@ import fcntl
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import openvino as ov
+
 from edge_app.model.bundle import Bundle, sha256_of_all
 
-HASHES_NAME = "hashes.json"
+# By OpenVINO's version: what another one compiled is of no use, is not in this one's list, and so is removed.
+HASHES_NAME = f"hashes-{re.sub('[^0-9A-Za-z.]+', '-', ov.get_version())}.json"
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +82,7 @@ def remove_changed(folder: Path) -> Hashes:
 
 
 def _listed(folder: Path) -> Hashes:
-    """What `hashes.json` says; nothing where there is none, or one that decayed itself."""
+    """What the list says; nothing where there is none, or one that decayed itself."""
     try:
         listed = json.loads((folder / HASHES_NAME).read_bytes())
     except (OSError, ValueError, RecursionError):  # the last of brackets in brackets
@@ -93,7 +97,7 @@ def _states(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _list(folder: Path, known: Hashes, before: dict[str, tuple[int, int]]) -> None:
-    """Write `hashes.json`, whole or not at all, if OpenVINO added or rewrote files since `before`."""
+    """Write the list, whole or not at all, if OpenVINO added or rewrote files since `before`."""
     part = folder / f"{HASHES_NAME}.part"
     try:
         after = _states(folder)

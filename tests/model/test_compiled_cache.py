@@ -57,6 +57,15 @@ def test_a_warm_start_writes_nothing(cache: Path, bundle: Bundle) -> None:
     assert {path: path.stat().st_ino for path in blobs(cache, bundle)} == before
 
 
+def test_graphs_of_another_openvino_are_removed(cache: Path, bundle: Bundle) -> None:
+    """They are never loaded again, and years of updates would fill the disk."""
+    folder = cache_folder(cache, bundle.hash)
+    former = folder / "hashes-2020.1-1.json"
+    (folder / HASHES_NAME).rename(former)
+    with checked_cache(cache, bundle):
+        assert list(folder.iterdir()) == []
+
+
 def test_a_flipped_bit_is_found_before_openvino_sees_the_file(
     cache: Path, bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,7 +127,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: py
 def test_a_list_that_cannot_be_written_stops_nothing(
     cache: Path, bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder where `hashes.json` is to be written: the graphs are compiled, and again at the next start."""
+    """A folder where the list is to be written: the graphs are compiled, and again at the next start."""
     folder = cache_folder(cache, bundle.hash)
     (folder / HASHES_NAME).unlink()
     (folder / HASHES_NAME).mkdir()

@@ -34,8 +34,8 @@ class PublicKey:
 
     @property
     def name(self) -> str:
-        """The key id as minisign prints it: 16 hex digits, highest byte first."""
-        return self.key_id[::-1].hex().upper()
+        """The key id as minisign prints it: hex digits, highest byte first, without zeros in front."""
+        return f"{int.from_bytes(self.key_id, 'little'):X}"
 
 
 @dataclass(frozen=True)

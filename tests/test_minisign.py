@@ -44,6 +44,7 @@ def test_the_name_of_a_key_is_what_minisign_calls_it(signer: Signer, tmp_path: P
     Signer(tmp_path)
     comment, line = (tmp_path / "minisign.pub").read_text(encoding="ascii").splitlines()
     assert comment.endswith(f"minisign public key {parse_public_key(line).name}")
+    assert PublicKey(bytes.fromhex("C171CBA05D0C1B08"), bytes(32)).name == "81B0C5DA0CB71C1"
 
 
 def test_either_of_two_keys_will_do_and_a_third_will_not(signer: Signer, path: Path, tmp_path: Path) -> None:

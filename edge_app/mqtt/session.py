@@ -28,6 +28,7 @@ from edge_app.store.outbox import Message, Outbox
 from edge_app.store.record import Record
 
 SILENCE_S = 30.0  # without an acknowledgement that is owed: the broker answers pings, perhaps, but does not work
+REFUSED = "the broker refuses a message"
 REFUSALS = 5  # of one message, with growing pauses: half a minute in all; then the others matter more
 PACKET_HEADER_BYTES = 64  # an upper bound of what a PUBLISH adds to topic, payload and correlation data
 
@@ -173,7 +174,10 @@ class Session:
         record = self._records_by_mid.pop(mid, None)
         if refusal:
             self.refused += 1
-            log.warning("mqtt message refused topic=%r reason=%r", topic or (record and record.topic), refusal.reason)
+            refused_topic = record.topic if record else topic
+            self._tell_problem(f"{REFUSED} on {refused_topic!r}: {refusal.reason}")
+        elif self.problem and self.problem.startswith(REFUSED):
+            self.problem = None  # it takes others
         if record is None:
             return
         if refusal is None:

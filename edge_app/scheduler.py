@@ -1,8 +1,9 @@
-"""What the model does next: pending questions first, then the caption that has been due longest.
+"""What the model does next: pending questions first, then the caption, or the rules, that have been due longest.
 
 A flood of questions must not end captioning: a caption that is late by half its interval goes between two questions,
-so captions keep about two thirds of their rate. Questions about the same picture go together: the model answers ten in
-little more than the time of one.
+so captions keep about two thirds of their rate, and so do rules. Questions about the same picture go together: the
+model answers ten in little more than the time of one. So do the rules of a camera; they follow its caption, where one
+is due, and share the encoding of its frame.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from edge_app.messages import Command, Question
+from edge_app.rules.rule import RuleConfig
+from edge_app.rules.timetable import Timetable
 
-BATCH_LIMIT = 16  # questions that go together: whoever asks next waits for all of them
+BATCH_LIMIT = 16  # questions, or rules, that go together: whoever asks next waits for all of them
 
 
 @dataclass
 class Job:
-    """One inference to be made: a question, a caption that a command asked for, or a caption that is due."""
+    """One inference to be made: a question, a rule, a caption that a command asked for, or a caption that is due."""
 
     camera: str
     question: Question | None = None
+    rule: RuleConfig | None = None
+    follows: bool = False
+    """Of a rule: the caption before it was of the same camera, and its frame will do."""
     command: Command | None = None
     deadline_s: float = math.inf
     """Monotonic time at which whoever waits is told `timeout`."""
@@ -49,13 +55,17 @@ class Job:
 class Scheduler:
     """Bounded queue of awaited jobs, and one due time a camera. Plain state: the clock is an argument."""
 
-    def __init__(self, cameras: Sequence[str], interval_s: float, queue_length: int) -> None:
+    def __init__(
+        self, cameras: Sequence[str], interval_s: float, queue_length: int, rules: Timetable | None = None
+    ) -> None:
         self.interval_s = interval_s
+        self._rules = rules or Timetable()
         self.paused = False
         self._queue_length = queue_length
         self._waiting: deque[Job] = deque()
         self._was_question = False  # the last job, so that at most one caption comes between two questions
         self._last_caption_s = dict.fromkeys(cameras, -math.inf)
+        self._follow: tuple[str, float] | None = None  # camera and time of the last caption, while rules may follow it
 
     @property
     def waiting(self) -> tuple[Job, ...]:
@@ -75,31 +85,69 @@ class Scheduler:
             job.alone = True
             self._waiting.appendleft(job)
 
-    def next_jobs(self, now_s: float, can_caption: Callable[[str], bool]) -> list[Job]:
-        """Take the next job and what goes with it; nothing if there is nothing to do."""
-        first = self._next_job(now_s, can_caption)
-        if first is None:
-            return []
+    def next_jobs(
+        self, now_s: float, can_caption: Callable[[str], bool], can_judge: Callable[[str], bool] = lambda _: True
+    ) -> list[Job]:
+        """Take the next job and what goes with it; nothing if there is nothing to do.
+
+        `can_caption` and `can_judge` tell whether there is something new to see for a caption, or for the rules.
+        """
+        if self._waiting and not self._was_question:
+            return self._waiting_jobs()
+        captioned = self._due_camera(now_s - (self.interval_s / 2 if self._waiting else 0.0), can_caption)
+        jobs = self._following_jobs(now_s) or self._rule_jobs(now_s, captioned, can_judge)
+        if not jobs and captioned is not None:
+            self._last_caption_s[captioned] = now_s
+            self._follow = captioned, now_s
+            jobs = [Job(captioned)]
+        if jobs:
+            self._was_question = False
+            return jobs
+        return self._waiting_jobs() if self._waiting else []
+
+    def _waiting_jobs(self) -> list[Job]:
+        """The job that has waited longest, and what goes with it."""
+        self._was_question = True
+        first = self._waiting.popleft()
         companions = [job for job in self._waiting if job.goes_with(first)][: BATCH_LIMIT - 1]
         for job in companions:
             self._waiting.remove(job)
         return [first, *companions]
 
-    def _next_job(self, now_s: float, can_caption: Callable[[str], bool]) -> Job | None:
-        grace_s = self.interval_s / 2 if self._waiting else 0.0
-        if self._waiting and not self._was_question:
-            self._was_question = True
-            return self._waiting.popleft()
-        camera = self._due_camera(now_s - grace_s, can_caption)
-        if camera is not None:
-            self._last_caption_s[camera] = now_s
-            self._was_question = False
-            return Job(camera)
-        return self._waiting.popleft() if self._waiting else None
+    def _following_jobs(self, now_s: float) -> list[Job]:
+        """The rules that follow the caption before, if there are any left."""
+        if self._follow is None:
+            return []
+        camera, captioned_s = self._follow
+        rules = self._rules.following(camera, now_s, self.interval_s, BATCH_LIMIT, captioned_s)
+        if not rules:
+            self._follow = None  # what is due later is asked about a later frame
+        self._rules.asked(rules, captioned_s)
+        return [Job(camera, rule=rule, follows=True) for rule in rules]
+
+    def _rule_jobs(self, now_s: float, captioned: str | None, can_judge: Callable[[str], bool]) -> list[Job]:
+        """The rules of the camera that has waited longest, unless `captioned`, whose caption is due, has, too."""
+        late = bool(self._waiting)
+        waited = {
+            camera: since_s
+            for camera in self._last_caption_s
+            if (since_s := self._rules.waiting_since_s(camera, now_s, self.interval_s, late=late)) is not None
+            and can_judge(camera)
+        }
+        if not waited:
+            return []
+        camera = min(waited, key=lambda name: waited[name])
+        if captioned is not None and self._last_caption_s[captioned] <= waited[camera]:
+            return []  # the caption first, and the rules of its camera after it, on the same encoding
+        rules = self._rules.together(camera, now_s, self.interval_s, BATCH_LIMIT)
+        self._rules.asked(rules, now_s)
+        return [Job(camera, rule=rule) for rule in rules]
 
     def forecast(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
-        """The camera that the next job will caption, as far as is known now: one is due and nobody waits."""
-        return None if self._waiting else self._due_camera(now_s, can_caption)
+        """The camera that the next job will caption, as far as is known now: one is due, nobody waits, and no rule."""
+        if self._waiting or self._rules.next_s(self._last_caption_s, self.interval_s) <= now_s:
+            return None
+        return self._due_camera(now_s, can_caption)
 
     def _due_camera(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
         """The camera whose caption has been due longest."""
@@ -123,6 +171,10 @@ class Scheduler:
     def next_caption_s(self, cameras: Collection[str]) -> float:
         """Monotonic time at which the next caption of one of `cameras` is due; infinity for none."""
         return min((self._due_s(camera) for camera in cameras), default=math.inf)
+
+    def next_rules_s(self, cameras: Collection[str]) -> float:
+        """Monotonic time at which the next rule about one of `cameras` is due; infinity for none."""
+        return self._rules.next_s(cameras, self.interval_s)
 
     def _due_s(self, camera: str) -> float:
         return math.inf if self.paused else self._last_caption_s[camera] + self.interval_s

@@ -13,22 +13,16 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from edge_app.minisign import parse_public_key
+from edge_app.rules.rule import MAX_RULES, RuleConfig
+from edge_app.section import Name, Section
 from edge_app.state import state_folder
 
-NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
-Name = Annotated[str, Field(pattern=NAME)]
 SOURCE_KINDS = ("/dev/", "v4l2:", "rtsp://", "rtsps://", "http://", "https://", "file:", "scene:")
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _default_node_id() -> str:
@@ -346,6 +340,7 @@ class Config(Section):
     caption: CaptionConfig = Field(default_factory=CaptionConfig)
     ask: AskConfig = Field(default_factory=AskConfig)
     camera: tuple[CameraConfig, ...] = Field(min_length=1, max_length=16)
+    rule: tuple[RuleConfig, ...] = Field(default=(), max_length=MAX_RULES)
     display: DisplayConfig = Field(default_factory=DisplayConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)
     log: LogConfig = Field(default_factory=LogConfig)
@@ -358,6 +353,21 @@ class Config(Section):
         if problem := repeated_name([camera.name for camera in cameras]):
             raise ValueError(problem)
         return cameras
+
+    @field_validator("rule")
+    @classmethod
+    def _rules_fit(cls, rules: tuple[RuleConfig, ...], info: ValidationInfo) -> tuple[RuleConfig, ...]:
+        ids = [rule.id for rule in rules]
+        if twice := sorted({id for id in ids if ids.count(id) > 1}):
+            raise ValueError(f"the id {' and '.join(map(repr, twice))} is used twice; give each rule its own")
+        if "camera" in info.data:
+            names = [camera.name for camera in info.data["camera"]]
+            for rule in rules:
+                if rule.camera is not None and rule.camera not in names:
+                    raise ValueError(
+                        f"the rule {rule.id!r} is about the camera {rule.camera!r}, and there are {', '.join(names)}"
+                    )
+        return rules
 
     def public(self) -> dict[str, Any]:
         """The configuration as JSON values for publication: no file that holds a secret, no password in a URL."""

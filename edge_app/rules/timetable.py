@@ -1,0 +1,92 @@
+"""When each rule is asked next, and which rules are asked together. Plain state: the clock is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edge_app.rules.rule import RuleConfig
+
+# Rules that are due within this share of their interval come along: one more question costs a few milliseconds, a
+# picture of its own the whole vision pass. It also brings rules into step that were added at different times.
+EARLY_SHARE = 0.25
+
+
+@dataclass
+class _Entry:
+    rule: RuleConfig
+    camera: str
+    last_s: float = -math.inf  # when it was asked last
+    barred_until_s: float = -math.inf
+
+
+class Timetable:
+    """One line a rule. Owned by the main thread."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def put(self, rule: RuleConfig, camera: str) -> None:
+        """Add or replace a rule, due at once."""
+        self._entries[rule.id] = _Entry(rule, camera)
+
+    def remove(self, rule_id: str) -> None:
+        """Forget a rule."""
+        self._entries.pop(rule_id, None)
+
+    def bar(self, rule_id: str, until_s: float) -> None:
+        """Ask a rule no more before `until_s`."""
+        if entry := self._entries.get(rule_id):
+            entry.barred_until_s = until_s
+
+    def asked(self, rules: Iterable[RuleConfig], at_s: float) -> None:
+        """Note that rules were asked about a frame of `at_s`."""
+        for rule in rules:
+            self._entries[rule.id].last_s = at_s
+
+    def waiting_since_s(self, camera: str, now_s: float, interval_s: float, *, late: bool = False) -> float | None:
+        """When the rule of a camera that is due and has waited longest was asked last; None while none is due.
+
+        `interval_s` is that of rules without one of their own. `late`: half an interval later than otherwise, because
+        somebody waits for the model.
+        """
+        due = [entry for entry in self._of(camera) if _due_s(entry, interval_s, 1.5 if late else 1.0) <= now_s]
+        return min((entry.last_s for entry in due), default=None)
+
+    def together(self, camera: str, now_s: float, interval_s: float, limit: int) -> list[RuleConfig]:
+        """The rules of a camera to ask now that one of them is due, those that have waited longest first."""
+        near = [entry for entry in self._of(camera) if _due_s(entry, interval_s, 1 - EARLY_SHARE) <= now_s]
+        return _first(near, limit)
+
+    def following(
+        self, camera: str, now_s: float, interval_s: float, limit: int, captioned_s: float
+    ) -> list[RuleConfig]:
+        """The rules to ask about the frame that was captioned at `captioned_s`: those without an interval of their own
+        in any case, the others if they are due, or nearly.
+        """
+        near = [
+            entry
+            for entry in self._of(camera)
+            if entry.last_s < captioned_s
+            and _due_s(entry, interval_s, 0 if entry.rule.interval_s is None else 1 - EARLY_SHARE) <= now_s
+        ]
+        return _first(near, limit)
+
+    def next_s(self, cameras: Iterable[str], interval_s: float) -> float:
+        """Monotonic time at which the next rule about one of `cameras` is due; infinity for none."""
+        return min(
+            (_due_s(entry, interval_s, 1.0) for camera in cameras for entry in self._of(camera)), default=math.inf
+        )
+
+    def _of(self, camera: str) -> list[_Entry]:
+        return [entry for entry in self._entries.values() if entry.camera == camera]
+
+
+def _first(entries: list[_Entry], limit: int) -> list[RuleConfig]:
+    return [entry.rule for entry in sorted(entries, key=lambda entry: entry.last_s)[:limit]]
+
+
+def _due_s(entry: _Entry, interval_s: float, share: float) -> float:
+    own_s = entry.rule.interval_s
+    return max(entry.last_s + share * (interval_s if own_s is None else own_s), entry.barred_until_s)

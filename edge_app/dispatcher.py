@@ -26,6 +26,7 @@ from edge_app.messages import (
 )
 from edge_app.model_client import ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
 from edge_app.publisher import Publisher
+from edge_app.rules.keeper import RuleKeeper
 from edge_app.scheduler import Job, Scheduler
 
 ATTEMPTS = 2  # model processes that one question may cost
@@ -60,6 +61,7 @@ class Dispatcher:
         submit: Callable[[int, dict[str, Any]], None],
         observe: Callable[[Result], None],
         command_timeout_s: float,
+        rules: RuleKeeper,
     ) -> None:
         self.prompt: str | None = None
         self.model_info: dict[str, Any] | None = None
@@ -70,6 +72,8 @@ class Dispatcher:
         self._scheduler, self._cameras, self._publisher = scheduler, cameras, publisher
         self._submit, self._observe = submit, observe
         self._command_timeout_s = command_timeout_s
+        self._rules = rules
+        self._judged: dict[str, int] = {}  # camera: the frame that its rules were last asked about
         self._number = 0
         self._current: list[Job] = []  # what the request in flight is for
         self._captioned: dict[str, int] = {}  # camera: its frame in the last caption
@@ -123,7 +127,7 @@ class Dispatcher:
                 self._time_out(job)
         if self._current or not self.is_ready:
             return
-        if following := self._scheduler.next_jobs(now_s, self._has_new_frame):
+        if following := self._scheduler.next_jobs(now_s, self._has_new_frame, self._has_frame_to_judge):
             self._begin(following)
 
     def next_event_s(self) -> float:
@@ -133,7 +137,8 @@ class Dispatcher:
             return deadline_s  # nothing can begin before the reply, or the model's start, and both are events
         # A frame is no event, and a camera that is offline delivers none. One that is due has no new frame yet.
         online = [name for name in self._cameras.names() if self._cameras.frame_id(name) is not None]
-        return min(deadline_s, max(self._scheduler.next_caption_s(online), time.monotonic() + FRAME_POLL_S))
+        due_s = min(self._scheduler.next_caption_s(online), self._scheduler.next_rules_s(online))
+        return min(deadline_s, max(due_s, time.monotonic() + FRAME_POLL_S))
 
     def shut_down(self) -> None:
         """Settle every debt with `model_unavailable`, because the service ends."""
@@ -165,7 +170,17 @@ class Dispatcher:
         self._current = jobs
         first = jobs[0]
         request: dict[str, Any]
-        if first.question is None:
+        if first.rule is not None:
+            rules = [job.rule for job in jobs if job.rule]
+            request = {
+                "op": "rules",
+                "camera": first.camera,
+                "questions": [rule.question for rule in rules],
+                "regions": [list(rule.region) if rule.region else None for rule in rules],
+                # The frame of the caption before, whose encoding is at hand; else the newest.
+                "frame": self._captioned.get(first.camera) if first.follows else None,
+            }
+        elif first.question is None:
             request = {
                 "op": "caption",
                 "camera": first.camera,
@@ -194,6 +209,7 @@ class Dispatcher:
         if hopeful:
             return  # it ran a moment ago and will again: questions wait for it
         self.model_problem = reason
+        self._rules.model_failed(reason)
         for job in self._scheduler.drain():
             self._fail(job, "model_unavailable", f"The model cannot start: {reason}")
 
@@ -201,9 +217,9 @@ class Dispatcher:
         self.counts["lost_inferences"] += 1
         for job in jobs:
             job.attempts += 1
-            if job.is_awaited and job.attempts == ATTEMPTS:
+            if (job.is_awaited or job.rule) and job.attempts == ATTEMPTS:
                 self._fail(job, "model_unavailable", f"The model failed {ATTEMPTS} times on this request: {reason}")
-        again = [job for job in jobs if job.is_awaited]
+        again = [job for job in jobs if job.is_awaited or (job.rule and job.attempts < ATTEMPTS)]
         self.counts["retried"] += len(again)
         self._scheduler.put_back(again)
 
@@ -232,7 +248,7 @@ class Dispatcher:
             self._scheduler.put_back(unsettled)
             return
         for job in unsettled:
-            if job.question is None:  # the next frame may fare better, this one would not
+            if job.question is None and job.rule is None:  # the next frame may fare better, this one would not
                 self._captioned[job.camera] = self._cameras.frame_id(job.camera) or 0
             self._fail(job, code, message)
 
@@ -240,7 +256,7 @@ class Dispatcher:
         """What the model sent for a job; None, and the job has failed, if it is not what the model promises."""
         try:
             result = from_worker(
-                "answer" if job.question else "caption",
+                "answer" if job.question or job.rule else "caption",
                 values,
                 camera=job.camera,
                 now_unix_s=time.time(),
@@ -251,13 +267,18 @@ class Dispatcher:
             log.exception("model reply is malformed camera=%s", job.camera)
             self._fail(job, "model_unavailable", f"The model sent a malformed result ({error!r}).")
             return None
-        if job.question is None:
+        if job.rule is not None:
+            self._judged[job.camera] = result.frame_id or 0
+        elif job.question is None:
             self._captioned[job.camera] = result.frame_id or 0
         return result
 
     def _tell(self, job: Job, result: Result) -> None:
         """Count, show and publish a result."""
         self._count(job, result)
+        if job.rule is not None:
+            self._rules.answered(job.rule, result, time.monotonic())
+            return
         self._observe(result)
         if job.question is None:
             self._caption_problems.pop(job.camera, None)
@@ -268,12 +289,13 @@ class Dispatcher:
         timing = result.timing_ms
         assert timing is not None
         self.stage_times.add(dataclasses.asdict(timing))
-        self.counts["captions" if job.question is None else "answers"] += 1
+        kind = "rules" if job.rule else "answers" if job.question else "captions"
+        self.counts[kind] += 1
         log.info(
             "%s camera=%s%s frame=%s tokens=%s vision_ms=%s decode_ms=%s total_ms=%s",
-            "captioned" if job.question is None else "answered",
+            {"rules": "judged", "answers": "answered", "captions": "captioned"}[kind],
             job.camera,
-            f" id={job.question.id!r}" if job.question else "",
+            f" id={asked.id!r}" if (asked := job.question or job.rule) else "",
             result.frame_id,
             result.tokens,
             timing.vision,
@@ -288,6 +310,10 @@ class Dispatcher:
             self._fail(job, "model_unavailable", "The model is still starting; ask again later.")
 
     def _fail(self, job: Job, code: ErrorCode, message: str) -> None:
+        if job.rule is not None:
+            if code != "camera_unavailable":  # that is told by the camera itself
+                self._rules.failed(job.rule, message, time.monotonic())
+            return
         if not job.is_awaited:
             self._tell_caption_problem(job.camera, message)
             return
@@ -328,3 +354,7 @@ class Dispatcher:
     def _has_new_frame(self, camera: str) -> bool:
         frame_id = self._cameras.frame_id(camera)
         return frame_id is not None and frame_id != self._captioned.get(camera)
+
+    def _has_frame_to_judge(self, camera: str) -> bool:
+        frame_id = self._cameras.frame_id(camera)
+        return frame_id is not None and frame_id != self._judged.get(camera)

@@ -74,6 +74,8 @@ class Command:
     response_topic: str | None
     """None: the response goes to `response/<name>`."""
     correlation: bytes | None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Of a `rule/<name>`: what it says of the rule, not checked."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Result:
     question: str | None = None
     confidence: float | None = None
     p_yes: float | None = None
+    yes_no_mass: float | None = None
     frame_id: int | None = None
     frame_ts: str | None = None
     ts: str
@@ -193,6 +196,7 @@ def from_worker(
         question=question.question if question else None,
         confidence=_rounded(values["confidence"], 4),
         p_yes=_rounded(values["p_yes"], 4),
+        yes_no_mass=_rounded(values["yes_no_mass"], 4),
         frame_id=int(values["frame_id"]),
         frame_ts=rfc3339(values["frame_ts"]),
         age_ms=_rounded((now_s - values["captured_s"]) * 1000, 1),

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_app.messages import BadRequest, Command, MessageIds, Question, Result, encode, rfc3339
 from edge_app.mqtt.session import Session
-from edge_app.mqtt.topics import Topics
+from edge_app.mqtt.topics import RULE_TOPICS, Topics
 from edge_app.store.outbox import Message
 from edge_app.store.questions import Questions
 
@@ -76,6 +76,24 @@ class Publisher:
     def camera_status(self, camera: str, *, online: bool) -> None:
         """Whether a camera delivers frames."""
         self._session.set_state(self._topics.camera_status(camera), b"online" if online else b"offline")
+
+    def rule_state(self, rule_id: str, state: str) -> None:
+        """`ON`, `OFF` or `unknown`."""
+        self._session.set_state(self._topics.rule(rule_id, "state"), state.encode("ascii"))
+
+    def rule_attributes(self, rule_id: str, values: Mapping[str, Any]) -> None:
+        """What a rule is, and its newest answer."""
+        payload = encode({"msg_id": self._ids.next(), **values})
+        self._session.set_state(self._topics.rule(rule_id, "attributes"), payload)
+
+    def rule_snapshot(self, rule_id: str, jpeg: bytes) -> None:
+        """The picture of the newest event of a rule."""
+        self._session.set_state(self._topics.rule(rule_id, "snapshot"), jpeg)
+
+    def forget_rule(self, rule_id: str) -> None:
+        """Clear what the broker retains of a rule that is gone."""
+        for what in RULE_TOPICS:
+            self._session.clear_state(self._topics.rule(rule_id, what))
 
     def info(self, info: Mapping[str, Any]) -> None:
         """What runs here."""

@@ -12,6 +12,7 @@ from typing import Any
 from edge_app.dispatcher import Dispatcher
 from edge_app.errors import BadRequestError
 from edge_app.messages import BadRequest, Command, MessageIds, Question, failed
+from edge_app.mqtt.payloads import only_keys
 from edge_app.mqtt.requests import (
     COMMAND_NAME,
     Inbound,
@@ -21,9 +22,13 @@ from edge_app.mqtt.requests import (
     parse_setting,
 )
 from edge_app.publisher import Publisher
+from edge_app.rules.keeper import RuleKeeper
+from edge_app.rules.orders import rule_from, rule_id
+from edge_app.rules.rule import MAX_RULES
 from edge_app.scheduler import Scheduler
 from edge_app.store.questions import Questions
 
+COMMANDS = ("caption", "info", "rule/add", "rule/list", "rule/remove")
 RESUME_PATIENCE_S = 15.0  # for a camera to deliver; then a question from before the restart is told that it does not
 
 log = logging.getLogger(__name__)
@@ -42,12 +47,19 @@ class Reception:
         questions: Questions,
         ids: MessageIds,
         info: Callable[[], dict[str, Any]],
+        standing: RuleKeeper,
     ) -> None:
         self.dropped: Counter[str] = Counter()
         """Messages with no effect and no reply, by reason."""
         self._rules, self._dispatcher, self._scheduler = rules, dispatcher, scheduler
         self._publisher, self._questions, self._ids, self._info = publisher, questions, ids, info
         self._resumed: list[tuple[Question, float, float]] = []  # question, its deadline, the end of our patience
+        self._standing = standing
+        now_s = time.monotonic()
+        self._resumable_s = now_s + RESUME_PATIENCE_S
+        self._resumed = [(question, now_s + question.timeout_s) for question in questions.pending()]
+        if self._resumed:
+            log.info("questions of an earlier run are asked again questions=%d", len(self._resumed))
 
     def handle(self, message: Inbound) -> None:
         """Take one message from the network; nothing in it makes this raise."""
@@ -121,8 +133,28 @@ class Reception:
             self._publisher.respond(command, name, data=self._info())
         elif command.name == "caption":
             self._dispatcher.caption_now(command)
+        elif command.name.startswith("rule/"):
+            self._rule_command(command)
         else:
-            self._refuse(command, name, f"There is no command {name!r}; there are caption and info.")
+            self._refuse(command, name, f"There is no command {name!r}; there are {', '.join(COMMANDS)}.")
+
+    def _rule_command(self, command: Command) -> None:
+        data: dict[str, Any]
+        try:
+            if command.name == "rule/add":
+                data = self._standing.add(rule_from(command.values, self._rules.max_question_chars))
+            elif command.name == "rule/remove":
+                only_keys(dict(command.values), {"id"})
+                data = self._standing.remove(rule_id(command.values))
+            elif command.name == "rule/list":
+                only_keys(dict(command.values), set())
+                data = {"rules": self._standing.describe(), "limit": MAX_RULES, "problem": self._standing.problem}
+            else:
+                raise BadRequestError(f"There is no command {command.name!r}; there are {', '.join(COMMANDS)}.")
+        except BadRequestError as error:
+            self._refuse(command, command.name, str(error))
+            return
+        self._publisher.respond(command, command.name, data=data)
 
     def _refuse(self, command: Command | BadRequest, name: str, reason: str) -> None:
         if command.response_topic is None and not COMMAND_NAME.fullmatch(name):

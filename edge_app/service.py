@@ -41,6 +41,7 @@ from edge_app.mqtt.topics import Topics
 from edge_app.overlay_state import OverlayState
 from edge_app.publisher import Publisher
 from edge_app.reception import Reception
+from edge_app.rules.keeper import RuleKeeper
 from edge_app.scheduler import Scheduler
 from edge_app.settings import Config
 from edge_app.state import state_folder
@@ -113,7 +114,15 @@ class Service:
         )
         ready_within_s = max(READY_WITHIN_S, model.start_timeout_s)
         self._bundles = Probation(model.bundles, self._model.renew, ready_within_s=ready_within_s)
-        scheduler = Scheduler(self._cameras.names(), config.caption.interval_s, config.ask.queue_length)
+        self._rules = RuleKeeper(
+            config.rule,
+            self._cameras.names(),
+            self._publisher,
+            state_folder(config.store.dir or config.model.state_dir),
+        )
+        self._scheduler = scheduler = Scheduler(
+            self._cameras.names(), config.caption.interval_s, config.ask.queue_length, self._rules.timetable
+        )
         scheduler.paused = not config.caption.enabled
         self._dispatcher = Dispatcher(
             scheduler,
@@ -122,6 +131,7 @@ class Service:
             submit=self._model.submit,
             observe=self._show_result,
             command_timeout_s=config.ask.timeout_s,
+            rules=self._rules,
         )
         self._dispatcher.prompt = config.caption.prompt
         ask = config.ask
@@ -140,6 +150,7 @@ class Service:
             questions=self._store.questions,
             ids=ids,
             info=self._info,
+            standing=self._rules,
         )
 
     def run(self) -> int:
@@ -218,6 +229,8 @@ class Service:
         self._next_check_s = now_s + CHECK_S
         for camera, online in self._cameras.poll(now_s):
             self._publisher.camera_status(camera, online=online)
+            if not online:
+                self._rules.camera_offline(camera, self._cameras.problem(camera))
             self._publisher.info(self._info())
             self._tell_status()
         for told in self._bundles.check(now_s):
@@ -225,6 +238,7 @@ class Service:
             self._publisher.info(self._info())
         self._session.check(now_s)
         self._reception.resume(now_s)
+        self._rules.check(now_s, self._scheduler.interval_s)
         self._store.outbox.drop_old()
         self._tell_losses(now_s)
         self._display.update(self._shown())
@@ -255,6 +269,7 @@ class Service:
         for camera in self._cameras.names():
             self._publisher.camera_status(camera, online=False)
         self._reception.publish_settings()
+        self._rules.publish()
         self._publisher.info(self._info())
 
     def _tell_status(self) -> None:

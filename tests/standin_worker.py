@@ -4,6 +4,7 @@ It speaks the worker's protocol over the real link. What a request does is named
 by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refuse", "malformed", "refuse", "babble" (a
 text of 10,000 characters, emoji and control codes among them); anything else is answered. Of several questions each
 does what it is named for, to all of them.
+To rules it answers with the P(yes) and the mass on yes and no that the file "p_yes" of that folder holds, `0.9 1.0`.
 The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "gpu" lets it have one,
 which it uses unless it is told to leave it out; "gpu-crash-start", "gpu-hang-start" and "gpu-refused" one that fails at
 the start, "gpu-crash" one that fails on every request. The first bundle is the folder where it notes its starts
@@ -101,6 +102,8 @@ def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path)
         result["text"] = f"region {request['region']}"
     if "babble" in asked:
         result["text"] = ("\x1b[2J\u202e\0\n" + "\U0001f600" * 100 + "words " * 300).ljust(10_000, "W")
+    if request["op"] == "rules" and (steered := lines(folder / "p_yes")):
+        result["p_yes"], result["yes_no_mass"] = map(float, steered[0].split())
     broken = {key: value for key, value in result.items() if key != "frame_id"}
     return {"ok": True, "results": [broken if behaviour == "malformed" else result for behaviour in asked]}
 

@@ -186,7 +186,7 @@ def test_the_example_file_loads_and_names_every_setting() -> None:
     shown: set[str] = set()
     section = ""
     for line in path.read_text(encoding="utf-8").splitlines():
-        if header := re.fullmatch(r"\[{1,2}(\w+)\]{1,2}", line):
+        if header := re.fullmatch(r"(?:# )?\[{1,2}(\w+)\]{1,2}", line):
             section = header[1]
         elif key := re.match(r"(?:# )?(\w+) = ", line):
             shown.add(f"{section}.{key[1]}")
@@ -196,7 +196,7 @@ def test_the_example_file_loads_and_names_every_setting() -> None:
 def test_commented_keys_of_the_example_file_are_valid_when_uncommented() -> None:
     """The values behind the comment signs show the default, or a legal example."""
     text = (ROOT / "config.toml").read_text(encoding="utf-8")
-    uncommented = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
+    uncommented = tomllib.loads(re.sub(r"^# (\w+ = |\[\[)", r"\1", text, flags=re.MULTILINE))
     for row in settings_table.rows():
         section, _, key = row.key.partition(".")
         table = uncommented[section]

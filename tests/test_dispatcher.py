@@ -19,6 +19,7 @@ from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
 from edge_app.publisher import Publisher
+from edge_app.rules.keeper import RuleKeeper
 from edge_app.scheduler import Scheduler
 from edge_app.settings import MqttConfig, StoreConfig
 from edge_app.store.store import Store
@@ -55,13 +56,16 @@ class Desk:
         topics = Topics("edge_app", "kitchen")
         connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, Inbox().offer)
         store = Store(None, StoreConfig())
+        publisher = Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds())
+        self.rules = rules = RuleKeeper((), self.cameras.names(), publisher, None)
         self.dispatcher = Dispatcher(
-            Scheduler(self.cameras.names(), interval_s, queue_length=4),
+            Scheduler(self.cameras.names(), interval_s, 4, rules.timetable),
             self.cameras,
-            Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds()),
+            publisher,
             submit=self._submit,
             observe=lambda result: self.done.append(f"told {result.type} {result.camera} {result.frame_id}"),
             command_timeout_s=10,
+            rules=rules,
         )
 
     def _submit(self, number: int, request: dict[str, Any]) -> None:
@@ -76,6 +80,7 @@ class Desk:
             "text": "a door",
             "confidence": 0.5,
             "p_yes": None,
+            "yes_no_mass": None,
             "frame_id": info.frame_id,
             "frame_ts": info.ts,
             "captured_s": info.captured_s,

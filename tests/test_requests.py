@@ -182,6 +182,8 @@ def test_a_command_is_read_and_its_name_checked() -> None:
     assert full == Command("caption", "t", "door", None, None)
     refused = parse_command(inbound(b'{"transaction": "t", "x": 1}', topic), "info", RULES)
     assert isinstance(refused, BadRequest) and refused.id == "t"
+    rule = parse_command(inbound(b'{"transaction": "t", "id": "cup"}', topic), "rule/remove", RULES)
+    assert rule == Command("rule/remove", "t", None, None, None, {"id": "cup"})
     for name in ("Info", "a b", "", "x" * 33, "\u202e"):
         assert isinstance(parse_command(inbound(b"", topic), name, RULES), BadRequest)
 

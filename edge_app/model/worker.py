@@ -45,6 +45,7 @@ class Worker:
         self._operations: dict[str, Callable[[Message], list[Message]]] = {
             "caption": self._caption,
             "ask": self._ask,
+            "rules": self._rules,
             "ping": lambda _: [],
         }
 
@@ -94,8 +95,29 @@ class Worker:
             answers = [model.answer(encoding, question, choices=choices, region=area)]
         return [_result(model, info, answer) for answer in answers]
 
-    def _encode(self, task: Task, camera: str) -> tuple[VisionLanguageModel, FrameInfo, Encoding]:
-        """The newest frame of `camera`, encoded by the model that serves `task`; for a caption, one begun early."""
+    def _rules(self, request: Message) -> list[Message]:
+        """Questions about one frame, each with its region: those of the same region are one batch.
+
+        The frame is the one named, if its encoding is still at hand, else the newest. The image mask of the graphs has
+        no batch dimension, so regions cannot share a batch; they share the encoding, which is the larger part.
+        """
+        model, info, encoding = self._encode("vqa", str(request["camera"]), request.get("frame"))
+        questions, regions = [str(question) for question in request["questions"]], request["regions"]
+        texts: dict[int, Text] = {}
+        for region in {None if region is None else tuple(region): None for region in regions}:
+            rows = [row for row, other in enumerate(regions) if (None if other is None else tuple(other)) == region]
+            answers = model.answers(encoding, [questions[row] for row in rows], region=region)
+            texts |= dict(zip(rows, answers, strict=True))
+            encoding.timing_ms = dict.fromkeys(encoding.timing_ms, 0.0)  # the first batch has spent it
+        return [_result(model, info, texts[row]) for row in range(len(questions))]
+
+    def _encode(
+        self, task: Task, camera: str, frame_id: int | None = None
+    ) -> tuple[VisionLanguageModel, FrameInfo, Encoding]:
+        """The newest frame of `camera`, encoded by the model that serves `task`; for a caption, one begun early.
+
+        `frame_id` names one that is as good, if it is the one that was encoded last.
+        """
         model = self._models.serving(task)
         if task == "caption" and self._lookahead is not None and (begun := self._lookahead.take(camera)):
             info, encoding = begun
@@ -105,7 +127,7 @@ class Worker:
         if newest is None:
             raise CameraError(f"The camera {camera!r} has delivered no frame yet; check it with `edge-app doctor`.")
         known = self._encodings.get(model)
-        if known is not None and known[0] == (camera, newest.frame_id):
+        if known is not None and known[0] in ((camera, newest.frame_id), (camera, frame_id)):
             _, info, encoding = known
             encoding.timing_ms = dict.fromkeys(encoding.timing_ms, 0.0)  # this request did not spend it
             return model, info, encoding

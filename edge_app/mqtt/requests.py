@@ -35,7 +35,7 @@ MAX_PROMPT_CHARS = 128
 
 QUESTION_KEYS = {"id", "question", "camera", "choices", "region", "timeout_s"}
 COMMAND_KEYS = {"transaction", "camera"}
-COMMAND_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+COMMAND_NAME = re.compile(r"(rule/)?[a-z][a-z0-9_]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,10 @@ def parse_question(message: Inbound, rules: Rules, new_id: Callable[[], str]) ->
 
 
 def parse_command(message: Inbound, name: str, rules: Rules) -> Command | BadRequest:
-    """Read a `request/<name>` message: nothing, or `{"transaction", "camera"}`. Unknown names pass."""
+    """Read a `request/<name>` message: nothing, or `{"transaction", "camera"}`. Unknown names pass.
+
+    Of `request/rule/<name>` all keys but the transaction are the rule's, and left to who knows what a rule is.
+    """
     transaction: str | None = None
     response_topic, correlation, refusal = _reply_address(message, rules)
     try:
@@ -139,7 +142,9 @@ def parse_command(message: Inbound, name: str, rules: Rules) -> Command | BadReq
             raise BadRequestError("A command is named by 1 to 32 of a-z, 0-9 and _; use request/info, for example.")
         text = decoded(message.payload, message.size_bytes)
         values = json_object(text) if text else {}
-        transaction = short_text("transaction", values.get("transaction"), MAX_ID_CHARS)
+        transaction = short_text("transaction", values.pop("transaction", None), MAX_ID_CHARS)
+        if name.startswith("rule/"):
+            return Command(name, transaction, None, response_topic, correlation, values)
         only_keys(values, COMMAND_KEYS)
         camera = camera_name(values.get("camera"))
     except BadRequestError as error:

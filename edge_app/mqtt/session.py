@@ -75,6 +75,10 @@ class Session:
         elif self.connected:
             self._publish_state(topic, payload)
 
+    def clear_state(self, topic: str) -> None:
+        """Have the broker forget a retained message; an empty one does that (MQTT 5.0, 3.3.1.3)."""
+        self.set_state(topic, b"")
+
     def send(self, message: Message) -> None:
         """Publish at least once, from the next `flush` on, or after the next connect."""
         self._outbox.put(message)
@@ -171,6 +175,8 @@ class Session:
         if topic in self._stale:
             self._stale.discard(topic)
             self._publish_state(topic, self._states[topic])
+        elif topic is not None and refusal is None and self._states.get(topic) == b"":
+            del self._states[topic]  # or the names of all rules that ever were would pile up here
         record = self._records_by_mid.pop(mid, None)
         if refusal:
             self.refused += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RULE_TOPICS = ("state", "attributes", "snapshot")
 SETTING_KEYS = ("pause", "interval", "prompt")
 MAX_RESPONSE_TOPIC_CHARS = 256
 
@@ -62,6 +63,10 @@ class Topics:
         """Every caption of one camera, where that is asked for."""
         return f"{self.root}/camera/{camera}/history"
 
+    def rule(self, rule_id: str, what: str) -> str:
+        """State, attributes or snapshot of a rule, retained."""
+        return f"{self.root}/rule/{rule_id}/{what}"
+
     def setting(self, key: str) -> str:
         """Where a setting is changed."""
         return f"{self.root}/{key}/set"
@@ -76,10 +81,11 @@ class Topics:
 
     def subscriptions(self) -> tuple[str, ...]:
         """The topics this node listens to; never its own output."""
-        return (self.ask, *(self.setting(key) for key in SETTING_KEYS), f"{self.root}/request/+")
+        commands = (f"{self.root}/request/+", f"{self.root}/request/rule/+")
+        return (self.ask, *(self.setting(key) for key in SETTING_KEYS), *commands)
 
     def route(self, topic: str) -> tuple[str, str]:
-        """Tell what an incoming topic is: ("ask", ""), ("set", key), ("request", command) or ("", "")."""
+        """Tell what an incoming topic is: ("ask", ""), ("set", key), ("request", "info" or "rule/add") or ("", "")."""
         path = topic.removeprefix(f"{self.root}/") if topic.startswith(f"{self.root}/") else ""
         match path.split("/"):
             case ["ask"]:
@@ -88,6 +94,8 @@ class Topics:
                 return "set", key
             case ["request", command]:
                 return "request", command
+            case ["request", "rule", verb]:
+                return "request", f"rule/{verb}"
             case _:
                 return "", ""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,10 @@ from edge_app.rules.timetable import Timetable
 
 RETRY_FAILED_S = 600.0  # a rule that the model refuses, or dies on, is left alone for so long
 STALE_S = 60.0  # without an answer for so long, or for three intervals, a state is of the past
+
+# What the attributes have of the newest answer.
+ANSWER_KEYS = ("text", "confidence", "p_yes", "yes_no_mass", "frame_id", "frame_ts", "ts", "age_ms", "model", "device")
+EVENT_KEYS = ("id", "question", "camera", "p_yes", "frame_id", "frame_ts")
 
 Origin = Literal["config", "mqtt"]
 
@@ -75,7 +79,7 @@ class RuleKeeper:
         return [self._attributes(standing) for standing in self._standing.values()]
 
     def publish(self) -> None:
-        """Publish the states of all rules, and clear the topics of those that were removed while the service was off."""
+        """Publish all rules, and clear the topics of those that were removed while the service was off."""
         for gone in [id for id in self._published if id not in self._standing]:
             self._publisher.forget_rule(gone)
         for standing in self._standing.values():
@@ -127,17 +131,13 @@ class RuleKeeper:
         if event is None:
             return False
         told = self._attributes(standing)
-        self._publisher.event(
-            event, {key: told[key] for key in ("id", "question", "camera", "p_yes", "frame_id", "frame_ts")}
-        )
+        self._publisher.event(event, {key: told[key] for key in EVENT_KEYS})
         return True
 
-    def failed(self, rule: RuleConfig, reason: str, now_s: float, *, is_at_fault: bool) -> None:
-        """A rule could not be answered; one that is at fault itself is left alone for a while."""
+    def failed(self, rule: RuleConfig, reason: str, now_s: float) -> None:
+        """The model refuses a rule, or dies on it: it is left alone for a while."""
         standing = self._standing.get(rule.id)
-        if standing is None or standing.rule is not rule:
-            return
-        if is_at_fault:
+        if standing is not None and standing.rule is rule:
             self.timetable.bar(rule.id, now_s + RETRY_FAILED_S)
             log.warning("rule failed id=%s reason=%r", rule.id, reason)
             self._lose(standing, reason)
@@ -232,16 +232,5 @@ class RuleKeeper:
             "origin": standing.origin,
             "camera": standing.camera,
             **{key: value for key, value in rule.model_dump(mode="json").items() if key not in ("id", "camera")},
-            **{key: getattr(result, key, None) for key in RESULT_KEYS},
+            **{key: getattr(result, key, None) for key in ANSWER_KEYS},
         }
-
-
-RESULT_KEYS = (
-    *("text", "confidence", "p_yes", "yes_no_mass"),
-    *("frame_id", "frame_ts", "ts", "age_ms", "model", "device"),
-)
-
-
-def event_names() -> Mapping[str, str]:
-    """The events of rules and what they mean."""
-    return {"rule_on": "a rule turned ON", "rule_off": "a rule turned OFF"}

@@ -29,7 +29,7 @@ def rule_from(values: Mapping[str, Any], max_question_chars: int) -> RuleConfig:
     for key in NUMBERS:
         if key in given and (value := number(given[key])) is None:
             raise BadRequestError(f"{key} must be a number; correct it.")
-        elif key in given:
+        if key in given:
             fields[key] = value
     try:
         return RuleConfig.model_validate(fields)

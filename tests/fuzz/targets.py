@@ -36,6 +36,7 @@ from edge_app.model.compiled_cache import HASHES_NAME, remove_changed
 from edge_app.model.text import TextCodec
 from edge_app.mqtt.requests import Inbound, Rules, parse_command, parse_question, parse_setting
 from edge_app.mqtt.topics import SETTING_KEYS, Topics
+from edge_app.rules.orders import rule_from
 
 TOPICS = Topics("edge_app", "kitchen")
 RULES = Rules(TOPICS, ("reply/",), timeout_s=10, max_timeout_s=60, max_question_chars=256)
@@ -81,6 +82,10 @@ def command(data: bytes) -> Said:
     else:
         yield encode({"status": "ok", "data": None, "error": None, "transaction": parsed.transaction})
         yield parsed.name
+        try:
+            yield encode(rule_from(parsed.values, RULES.max_question_chars).model_dump(mode="json"))
+        except BadRequestError as error:
+            yield str(error)
 
 
 def configuration(data: bytes) -> Said:

@@ -103,6 +103,30 @@ def test_questions_together_are_answered_as_alone(worker: Setup, photos: list[Pi
     assert (refused["ok"], refused["code"]) == (False, "bad_request")
 
 
+def test_rules_share_one_frame_whatever_their_regions(worker: Setup, photos: list[Picture]) -> None:
+    """Each is answered as it would be alone, in their order, and all about the frame that is named, if at hand."""
+    first = worker.show(photos[0])
+    worker.ask(op="caption", camera="door")
+    left = [0, 0, 0.5, 1]
+    asked = [("is there a dog?", None), ("is it dark?", left), ("is there a cat?", None), ("is there a dog?", left)]
+    alone = [
+        worker.ask(op="ask", camera="door", questions=[question], region=region)["results"][0]
+        for question, region in asked
+    ]
+    worker.show(photos[1])  # a newer one
+    questions, regions = zip(*asked, strict=True)
+    request = {"op": "rules", "camera": "door", "questions": questions, "regions": regions}
+    together = worker.ask(**request, frame=first)["results"]
+    assert [answer["frame_id"] for answer in together] == [first] * 4
+    assert together[0]["timing_ms"]["vision"] == 0  # the caption's encoding
+    for answer, single in zip(together, alone, strict=True):
+        assert answer["token_ids"] == single["token_ids"]
+        assert answer["p_yes"] == pytest.approx(single["p_yes"], abs=1e-4)
+    assert worker.ask(**request)["results"][0]["frame_id"] == first + 1
+    assert worker.ask(**request, frame=first)["results"][0]["frame_id"] == first + 1  # its encoding is gone
+    assert worker.ask(**{**request, "regions": [None, [0, 0, 0, 0], None, left]})["code"] == "bad_request"
+
+
 def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup, photos: list[Picture]) -> None:
     """A wrong request is refused with a code and a sentence; the process goes on."""
     worker.show(photos[0])

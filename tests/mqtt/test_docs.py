@@ -32,7 +32,7 @@ def test_every_command_line_of_the_docs_works(broker: Broker, start: Start, watc
     """Typed as printed, but for the port: each command ends well and prints what it is said to print."""
     start(broker.port)
     ready(watcher)
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 12
     for command in COMMANDS:
         program, *arguments = shlex.split(command)
         listens = program == "mosquitto_sub" and "-C" not in arguments
@@ -52,10 +52,12 @@ def test_payloads_of_the_docs_have_the_fields_of_real_ones(broker: Broker, start
     ready(watcher)
     watcher.publish(f"{NODE}/ask", "what is it")
     watcher.publish(f"{NODE}/request/info", "")
+    watcher.publish(f"{NODE}/request/rule/add", '{"id": "cup", "question": "Is there a cup?"}')
     for name, topic in {
         "answer": f"{NODE}/answer",
         "caption": f"{NODE}/camera/door/caption",
         "response": f"{NODE}/response/info",
+        "rule": f"{NODE}/rule/cup/attributes",
         "info": f"{NODE}/info",
         "health": f"{NODE}/health",
     }.items():

@@ -348,6 +348,29 @@ def test_what_the_broker_refuses_is_dropped_and_counted(
     node.session.stop(5)
 
 
+def test_state_that_is_cleared_is_gone_from_the_broker_and_from_memory(broker: Broker, make_node: MakeNode) -> None:
+    """Also where it was cleared while the broker was away; a state that is set anew meanwhile stays."""
+    node = make_node(broker.port)
+    node.until_settled()
+    gone, back = f"{TOPICS.root}/rule/gone/state", f"{TOPICS.root}/rule/back/state"
+    node.session.set_state(gone, b"ON")
+    node.session.set_state(back, b"ON")
+    node.until_settled()
+    broker.stop()
+    node.until(lambda: not node.session.connected, "the end of the connection")
+    node.session.clear_state(gone)
+    node.session.clear_state(back)
+    node.session.set_state(back, b"OFF")
+    broker.start()
+    node.until_settled()
+    node.session.clear_state(gone)  # once more: nothing is left to clear, and no harm is done
+    node.until_settled()
+    watcher = Watcher(broker.port, f"{TOPICS.root}/rule/#")
+    assert watcher.expect(lambda _: True, "what is retained").topic == back
+    assert watcher.count(gone) == 0
+    watcher.close()
+
+
 def test_the_broker_is_told_to_keep_large_packets(broker: Broker, make_node: MakeNode) -> None:
     """MQTT 5 MaximumPacketSize: a huge question never reaches our memory; the next one does."""
     watcher = Watcher(broker.port, TOPICS.availability)

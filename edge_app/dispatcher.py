@@ -6,6 +6,7 @@ twice, or by the end of the service; `Job.settled` keeps it from being settled a
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import logging
 import math
@@ -25,6 +26,7 @@ from edge_app.messages import (
     from_worker,
 )
 from edge_app.model_client import ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
+from edge_app.model_requests import caption_request, question_request, rules_request, snapshot_request
 from edge_app.publisher import Publisher
 from edge_app.rules.keeper import RuleKeeper
 from edge_app.scheduler import Job, Scheduler
@@ -169,34 +171,17 @@ class Dispatcher:
         self._number += 1
         self._current = jobs
         first = jobs[0]
-        request: dict[str, Any]
-        if first.rule is not None:
-            rules = [job.rule for job in jobs if job.rule]
-            request = {
-                "op": "rules",
-                "camera": first.camera,
-                "questions": [rule.question for rule in rules],
-                "regions": [list(rule.region) if rule.region else None for rule in rules],
-                # The frame of the caption before, whose encoding is at hand; else the newest.
-                "frame": self._captioned.get(first.camera) if first.follows else None,
-            }
-        elif first.question is None:
-            request = {
-                "op": "caption",
-                "camera": first.camera,
-                "prompt": self.prompt,
-                # So that a model on two devices can encode that camera's frame while it decodes this one.
-                "next": self._scheduler.forecast(time.monotonic(), self._has_new_frame),
-            }
+        if first.snapshot_of is not None:
+            request = snapshot_request(first)
+        elif first.question is not None:
+            request = question_request(jobs)
         else:
-            asked = first.question
-            request = {
-                "op": "ask",
-                "camera": first.camera,
-                "questions": [job.question.question for job in jobs if job.question],
-                "choices": list(asked.choices) if asked.choices else None,
-                "region": list(asked.region) if asked.region else None,
-            }
+            keep = self._rules.wants_snapshots(first.camera)
+            if first.rule is not None:
+                request = rules_request(jobs, captioned=self._captioned.get(first.camera), keep=keep)
+            else:
+                following = self._scheduler.forecast(time.monotonic(), self._has_new_frame)
+                request = caption_request(first, prompt=self.prompt, following=following, keep=keep)
         self._submit(self._number, request)
 
     def _finish(self, number: int) -> list[Job]:
@@ -219,11 +204,23 @@ class Dispatcher:
             job.attempts += 1
             if (job.is_awaited or job.rule) and job.attempts == ATTEMPTS:
                 self._fail(job, "model_unavailable", f"The model failed {ATTEMPTS} times on this request: {reason}")
-        again = [job for job in jobs if job.is_awaited or (job.rule and job.attempts < ATTEMPTS)]
+        rules = [job for job in jobs if job.rule and job.snapshot_of is None and job.attempts < ATTEMPTS]
+        again = [job for job in jobs if job.is_awaited] + rules
         self.counts["retried"] += len(again)
         self._scheduler.put_back(again)
 
+    def _on_snapshot(self, job: Job, reply: dict[str, Any]) -> None:
+        """Publish the picture of an event, unless another frame has taken its place meanwhile."""
+        assert job.rule is not None
+        if reply.get("ok"):
+            self._rules.pictured(job.rule, base64.b64decode(reply["results"][0]["jpeg"]))
+        else:
+            log.warning("snapshot missed id=%s reason=%r", job.rule.id, reply.get("message"))
+
     def _on_reply(self, jobs: list[Job], reply: dict[str, Any]) -> None:
+        if jobs[0].snapshot_of is not None:
+            self._on_snapshot(jobs[0], reply)
+            return
         for job in jobs:
             if job.settled:  # whoever waited has been told `timeout`: for them it is over, good or bad
                 self.counts["late"] += 1
@@ -277,7 +274,9 @@ class Dispatcher:
         """Count, show and publish a result."""
         self._count(job, result)
         if job.rule is not None:
-            self._rules.answered(job.rule, result, time.monotonic())
+            made_event = self._rules.answered(job.rule, result, time.monotonic())
+            if made_event and job.rule.snapshot:
+                self._scheduler.put_back([Job(job.camera, rule=job.rule, snapshot_of=result.frame_id)])
             return
         self._observe(result)
         if job.question is None:
@@ -311,7 +310,8 @@ class Dispatcher:
 
     def _fail(self, job: Job, code: ErrorCode, message: str) -> None:
         if job.rule is not None:
-            if code != "camera_unavailable":  # that is told by the camera itself
+            # Of an offline camera its status tells, and a rule without a snapshot is still a rule.
+            if code != "camera_unavailable" and job.snapshot_of is None:
                 self._rules.failed(job.rule, message, time.monotonic())
             return
         if not job.is_awaited:

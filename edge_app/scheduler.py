@@ -29,6 +29,8 @@ class Job:
     rule: RuleConfig | None = None
     follows: bool = False
     """Of a rule: the caption before it was of the same camera, and its frame will do."""
+    snapshot_of: int | None = None
+    """Of a rule: not its answer is wanted, but the picture of this frame, which it was about."""
     command: Command | None = None
     deadline_s: float = math.inf
     """Monotonic time at which whoever waits is told `timeout`."""
@@ -92,7 +94,8 @@ class Scheduler:
 
         `can_caption` and `can_judge` tell whether there is something new to see for a caption, or for the rules.
         """
-        if self._waiting and not self._was_question:
+        # A rule that waits was put back: a snapshot, whose frame is not kept for long, or a second attempt.
+        if self._waiting and (not self._was_question or self._waiting[0].rule):
             return self._waiting_jobs()
         captioned = self._due_camera(now_s - (self.interval_s / 2 if self._waiting else 0.0), can_caption)
         jobs = self._following_jobs(now_s) or self._rule_jobs(now_s, captioned, can_judge)

@@ -6,6 +6,7 @@ inside, so the service kills this process when an answer is late; nothing here n
 
 from __future__ import annotations
 
+import base64
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 from edge_app.child import ParentLink
 from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
-from edge_app.frames import FrameBuffer, FrameInfo
+from edge_app.frames import Frame, FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
 from edge_app.minisign import parse_public_key
 from edge_app.model.encoder import Encoding
@@ -22,6 +23,7 @@ from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.manifest import Task
 from edge_app.model.result import Text
+from edge_app.model.snapshot import jpeg
 from edge_app.model.vlm import VisionLanguageModel
 
 log = logging.getLogger(__name__)
@@ -40,18 +42,24 @@ class Worker:
         # Camera -> its last caption, the draft of the next one: a scene that holds still costs one pass of the decoder.
         self._captions: dict[str, tuple[int, ...]] = {}
         self._captioned: dict[str, int] = {}  # camera -> the frame of its last caption
+        self._keep = False  # whether the request in hand wants the pixels of its frame to be kept
+        self._pictures: dict[str, Frame] = {}  # camera -> the frame encoded last, while snapshots are wanted
+        self._judged: dict[str, Frame] = {}  # camera -> the frame that its rules were about
+        self._ahead: Frame | None = None  # the frame that was begun early
         captioner = models.find("caption")
         self._lookahead = Lookahead(captioner) if captioner and captioner.placement.is_split else None
         self._operations: dict[str, Callable[[Message], list[Message]]] = {
             "caption": self._caption,
             "ask": self._ask,
             "rules": self._rules,
+            "snapshot": self._snapshot,
             "ping": lambda _: [],
         }
 
     def handle(self, request: Message) -> Message:
         """One request in, one reply out; a device failure is raised, since only a new process can mend it."""
         operation = self._operations.get(str(request.get("op")))
+        self._keep = bool(request.get("keep"))
         try:
             if operation is None:
                 raise BadRequestError(f"The model process knows no operation {request.get('op')!r}.")
@@ -80,7 +88,7 @@ class Worker:
             return
         frame = self._frames[camera].latest()
         if frame is not None and frame.info.frame_id != self._captioned.get(camera):
-            self._lookahead.begin(camera, frame, meanwhile=meanwhile)
+            self._ahead = frame if self._lookahead.begin(camera, frame, meanwhile=meanwhile) else self._ahead
 
     def _ask(self, request: Message) -> list[Message]:
         """Several questions are answered as one batch; those that have choices come alone."""
@@ -101,7 +109,13 @@ class Worker:
         The frame is the one named, if its encoding is still at hand, else the newest. The image mask of the graphs has
         no batch dimension, so regions cannot share a batch; they share the encoding, which is the larger part.
         """
-        model, info, encoding = self._encode("vqa", str(request["camera"]), request.get("frame"))
+        camera = str(request["camera"])
+        model, info, encoding = self._encode("vqa", camera, request.get("frame"))
+        picture = self._pictures.get(camera)
+        if self._keep and picture is not None and picture.info.frame_id == info.frame_id:
+            self._judged[camera] = picture
+        else:
+            self._judged.pop(camera, None)
         questions, regions = [str(question) for question in request["questions"]], request["regions"]
         texts: dict[int, Text] = {}
         for region in {None if region is None else tuple(region): None for region in regions}:
@@ -110,6 +124,19 @@ class Worker:
             texts |= dict(zip(rows, answers, strict=True))
             encoding.timing_ms = dict.fromkeys(encoding.timing_ms, 0.0)  # the first batch has spent it
         return [_result(model, info, texts[row]) for row in range(len(questions))]
+
+    def _snapshot(self, request: Message) -> list[Message]:
+        """The frame that the rules of a camera were about last."""
+        frame = self._judged.get(str(request["camera"]))
+        if frame is None or frame.info.frame_id != request["frame"]:
+            raise CameraError(f"The frame {request['frame']} is not kept any more; there will be others.")
+        return [{"jpeg": base64.b64encode(jpeg(frame.image)).decode("ascii")}]
+
+    def _note_picture(self, camera: str, frame: Frame | None) -> None:
+        if self._keep and frame is not None:
+            self._pictures[camera] = frame
+        else:
+            self._pictures.pop(camera, None)
 
     def _encode(
         self, task: Task, camera: str, frame_id: int | None = None
@@ -121,6 +148,7 @@ class Worker:
         model = self._models.serving(task)
         if task == "caption" and self._lookahead is not None and (begun := self._lookahead.take(camera)):
             info, encoding = begun
+            self._note_picture(camera, self._ahead)
             self._encodings[model] = ((camera, info.frame_id), info, encoding)
             return model, info, encoding
         newest = self._frames[camera].latest_info() if camera in self._frames else None
@@ -134,6 +162,7 @@ class Worker:
         frame = self._frames[camera].latest()
         if frame is None:
             raise CameraError(f"The newest frame of camera {camera!r} could not be read; ask again.")
+        self._note_picture(camera, frame)
         encoding = model.encode(frame.image)
         self._encodings[model] = ((camera, frame.info.frame_id), frame.info, encoding)
         return model, frame.info, encoding

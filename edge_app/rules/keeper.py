@@ -134,6 +134,16 @@ class RuleKeeper:
         self._publisher.event(event, {key: told[key] for key in EVENT_KEYS})
         return True
 
+    def wants_snapshots(self, camera: str) -> bool:
+        """Whether the model's process is to keep the pixels of the frames that rules about a camera are about."""
+        return any(standing.rule.snapshot for standing in self._standing.values() if standing.camera == camera)
+
+    def pictured(self, rule: RuleConfig, jpeg: bytes) -> None:
+        """Publish what a rule saw when it turned."""
+        standing = self._standing.get(rule.id)
+        if standing is not None and standing.rule is rule:
+            self._publisher.rule_snapshot(rule.id, jpeg)
+
     def failed(self, rule: RuleConfig, reason: str, now_s: float) -> None:
         """The model refuses a rule, or dies on it: it is left alone for a while."""
         standing = self._standing.get(rule.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import signal
 import time
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from edge_app.child import Child
 from edge_app.demo.service import bundle_path
@@ -125,6 +128,29 @@ def test_rules_share_one_frame_whatever_their_regions(worker: Setup, photos: lis
     assert worker.ask(**request)["results"][0]["frame_id"] == first + 1
     assert worker.ask(**request, frame=first)["results"][0]["frame_id"] == first + 1  # its encoding is gone
     assert worker.ask(**{**request, "regions": [None, [0, 0, 0, 0], None, left]})["code"] == "bad_request"
+
+
+def test_the_frame_of_a_rule_is_kept_only_where_a_snapshot_is_wanted(worker: Setup, photos: list[Picture]) -> None:
+    """Also when the caption before encoded it; the JPEG shows that frame, and fits the link even of noise."""
+    noise = np.random.default_rng(1).integers(0, 256, (2160, 3840, 3), np.uint8)
+    asked = {"op": "rules", "camera": "door", "questions": ["is there a dog?"], "regions": [None]}
+    for picture in photos[0], noise:
+        frame = worker.show(picture)
+        worker.ask(op="caption", camera="door", keep=True)
+        worker.show(photos[1])
+        assert worker.ask(**asked, frame=frame, keep=True)["results"][0]["frame_id"] == frame
+        worker.ask(op="caption", camera="door", keep=True)  # of the newer frame
+        (result,) = worker.ask(op="snapshot", camera="door", frame=frame)["results"]
+        with Image.open(io.BytesIO(base64.b64decode(result["jpeg"]))) as shown:
+            assert max(shown.size) <= 640
+            small = np.asarray(shown.convert("L").resize((16, 16), Image.Resampling.BOX), np.float64)
+        grey = Image.fromarray(picture[:, :, ::-1].copy()).convert("L").resize((16, 16), Image.Resampling.BOX)
+        assert np.abs(small - np.asarray(grey, np.float64)).mean() < 4
+    assert worker.ask(op="snapshot", camera="door", frame=frame - 1)["code"] == "camera_unavailable"
+    worker.ask(**asked)
+    newest = worker.show(photos[2])
+    worker.ask(**asked)
+    assert worker.ask(op="snapshot", camera="door", frame=newest)["code"] == "camera_unavailable"
 
 
 def test_what_it_cannot_do_is_answered_and_the_next_request_served(worker: Setup, photos: list[Picture]) -> None:

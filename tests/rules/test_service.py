@@ -99,6 +99,21 @@ def test_rules_and_captions_and_questions_do_not_disturb_each_other(
     assert all(begun[number - 1] in ("", "what is it?") for number in batches)  # a caption has no question
 
 
+def test_an_event_brings_the_picture_of_its_frame_where_that_is_asked_for(
+    broker: Broker, start: Start, watcher: Watcher
+) -> None:
+    """Retained, of the very frame that turned the rule; a rule without the setting shows nothing."""
+    service = start(broker.port, SETTINGS + RULE + "snapshot = true\n" + RULE.replace("cup", "hat"))
+    ready(watcher)
+    answer_with(service, 0.9)
+    topic = f"{NODE}/rule/cup/snapshot"
+    picture = watcher.expect(lambda message: message.topic == topic, "the snapshot").payload
+    until(watcher, f"{NODE}/rule/hat/state", b"ON")
+    turned = next(event for event in events(watcher) if event["id"] == "cup")
+    assert picture == f"frame {turned['frame_id']}".encode()
+    assert watcher.count(f"{NODE}/rule/hat/snapshot") == 0
+
+
 def test_rules_come_and_go_by_mqtt_and_survive_a_restart(
     broker: Broker, start: Start, watcher: Watcher, tmp_path: Path
 ) -> None:

@@ -45,6 +45,11 @@ class CameraSet:
         frame = self._cameras[name].buffer.latest_info() if self._was_online[name] else None
         return frame.frame_id if frame else None
 
+    def change(self, name: str) -> int:
+        """The number of the last change of a camera's picture; 0 before its first frame."""
+        frame = self._cameras[name].buffer.latest_info()
+        return frame.change if frame else 0
+
     def problem(self, name: str) -> str:
         """Why a camera is offline, as part of a sentence."""
         return self._cameras[name].reason or "no frame yet"

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from edge_app.gate import Gate, Kind
 from edge_app.health import StageTimes
 from edge_app.messages import (
     ERROR_CODES,
@@ -34,6 +35,7 @@ from edge_app.scheduler import Job, Scheduler
 ATTEMPTS = 2  # model processes that one question may cost
 # How often to look for the next frame while the model waits for nothing else. It costs some percent of a core.
 FRAME_POLL_S = 0.002
+STILL_POLL_S = 0.05  # the same while every picture stands still
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ class Cameras(Protocol):
 
     def frame_id(self, name: str) -> int | None:
         """The newest frame of a camera; None if it is offline or has delivered none."""
+
+    def change(self, name: str) -> int:
+        """The number of the last change of a camera's picture."""
 
     def problem(self, name: str) -> str:
         """Why a camera is offline, as part of a sentence."""
@@ -64,8 +69,9 @@ class Dispatcher:
         observe: Callable[[Result], None],
         command_timeout_s: float,
         rules: RuleKeeper,
+        gate: Gate,
     ) -> None:
-        self.prompt: str | None = None
+        self._prompt: str | None = None
         self.model_info: dict[str, Any] | None = None
         self.model_problem: str | None = None
         """Why the model last failed to start; None while it starts for the first time, restarts, or runs."""
@@ -74,12 +80,22 @@ class Dispatcher:
         self._scheduler, self._cameras, self._publisher = scheduler, cameras, publisher
         self._submit, self._observe = submit, observe
         self._command_timeout_s = command_timeout_s
-        self._rules = rules
+        self._rules, self._gate = rules, gate
         self._judged: dict[str, int] = {}  # camera: the frame that its rules were last asked about
         self._number = 0
         self._current: list[Job] = []  # what the request in flight is for
         self._captioned: dict[str, int] = {}  # camera: its frame in the last caption
         self._caption_problems: dict[str, str] = {}
+
+    @property
+    def prompt(self) -> str | None:
+        """How captions begin; None for the model's own way."""
+        return self._prompt
+
+    @prompt.setter
+    def prompt(self, prompt: str | None) -> None:
+        self._prompt = prompt
+        self._gate.open("caption")
 
     @property
     def is_ready(self) -> bool:
@@ -140,7 +156,9 @@ class Dispatcher:
         # A frame is no event, and a camera that is offline delivers none. One that is due has no new frame yet.
         online = [name for name in self._cameras.names() if self._cameras.frame_id(name) is not None]
         due_s = min(self._scheduler.next_caption_s(online), self._scheduler.next_rules_s(online))
-        return min(deadline_s, max(due_s, time.monotonic() + FRAME_POLL_S))
+        now_s = time.monotonic()
+        moves = any(self._gate.is_open("caption", name, self._cameras.change(name), now_s) for name in online)
+        return min(deadline_s, max(due_s, now_s + (FRAME_POLL_S if moves else STILL_POLL_S)))
 
     def shut_down(self) -> None:
         """Settle every debt with `model_unavailable`, because the service ends."""
@@ -264,10 +282,10 @@ class Dispatcher:
             log.exception("model reply is malformed camera=%s", job.camera)
             self._fail(job, "model_unavailable", f"The model sent a malformed result ({error!r}).")
             return None
-        if job.rule is not None:
-            self._judged[job.camera] = result.frame_id or 0
-        elif job.question is None:
-            self._captioned[job.camera] = result.frame_id or 0
+        if job.question is None:
+            kind: Kind = "rules" if job.rule else "caption"
+            (self._judged if job.rule else self._captioned)[job.camera] = result.frame_id or 0
+            self._gate.saw(kind, job.camera, int(values["change"]), time.monotonic())
         return result
 
     def _tell(self, job: Job, result: Result) -> None:
@@ -353,8 +371,18 @@ class Dispatcher:
 
     def _has_new_frame(self, camera: str) -> bool:
         frame_id = self._cameras.frame_id(camera)
-        return frame_id is not None and frame_id != self._captioned.get(camera)
+        if frame_id is None or frame_id == self._captioned.get(camera):
+            return False
+        return self._gate.is_open("caption", camera, self._cameras.change(camera), time.monotonic())
 
     def _has_frame_to_judge(self, camera: str) -> bool:
         frame_id = self._cameras.frame_id(camera)
-        return frame_id is not None and frame_id != self._judged.get(camera)
+        if frame_id is None or frame_id == self._judged.get(camera):
+            return False
+        now_s = time.monotonic()
+        if not self._rules.is_settled(camera) or self._gate.is_open(
+            "rules", camera, self._cameras.change(camera), now_s
+        ):
+            return True
+        self._rules.holds(camera, now_s)
+        return False

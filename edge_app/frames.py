@@ -5,7 +5,7 @@ process leaves nothing behind, and its pages cost nothing until a frame touches 
 and floats 8 bytes wide in native order:
 
     page 0            magic, capacity, newest frame_id, heart-beat
-    then 3 slots of   one page: sequence, frame_id, ts, captured_s, width_px, height_px
+    then 3 slots of   one page: sequence, frame_id, ts, captured_s, width_px, height_px, change
                       pixels: up to 3840 * 2160 * 3 bytes of BGR
 
 Frame n goes to slot n % 3 and is announced, by storing n as the newest frame_id, only when it is complete.
@@ -45,7 +45,7 @@ READ_ATTEMPTS = 64  # a retry needs a writer that laps the reader: two frames wi
 # Indices of 8-byte items within page 0.
 _MAGIC, _CAPACITY, _NEWEST, _BEAT = range(4)
 # Indices of 8-byte items within a slot's first page.
-_SEQUENCE, _FRAME_ID, _TS, _CAPTURED, _WIDTH, _HEIGHT = range(6)
+_SEQUENCE, _FRAME_ID, _TS, _CAPTURED, _WIDTH, _HEIGHT, _CHANGE = range(7)
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class FrameInfo:
     """Time of capture by `time.monotonic()`, which all processes of a Linux system share."""
     width_px: int
     height_px: int
+    change: int = 0
+    """Number of the picture's last change up to this frame (`edge_app.gate_meter`)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class FrameBuffer:
             raise ValueError(f"Descriptor {fd} is not a frame buffer: its first bytes are foreign.")
         return buffer
 
-    def write(self, image: NDArray[np.uint8], *, ts: float, captured_s: float) -> int:
+    def write(self, image: NDArray[np.uint8], *, ts: float, captured_s: float, change: int = 0) -> int:
         """Publish `image` [H, W, 3] BGR as the newest frame and return its frame_id.
 
         A picture of more pixels than a 4K frame is reduced to fit. ValueError for anything that is not a picture.
@@ -138,6 +140,7 @@ class FrameBuffer:
         integers[_SEQUENCE] = writing
         integers[_FRAME_ID] = frame_id
         integers[_WIDTH], integers[_HEIGHT] = width_px, height_px
+        integers[_CHANGE] = change
         floats[_TS], floats[_CAPTURED] = ts, captured_s
         pixels = self._pixels(slot, height_px, width_px)
         np.copyto(pixels, image)
@@ -196,7 +199,14 @@ class FrameBuffer:
         slot = newest % SLOTS
         integers, floats = self._integers[1 + slot], self._floats[1 + slot]
         sequence = integers[_SEQUENCE]
-        info = FrameInfo(integers[_FRAME_ID], floats[_TS], floats[_CAPTURED], integers[_WIDTH], integers[_HEIGHT])
+        info = FrameInfo(
+            integers[_FRAME_ID],
+            floats[_TS],
+            floats[_CAPTURED],
+            integers[_WIDTH],
+            integers[_HEIGHT],
+            integers[_CHANGE],
+        )
         # Unchanged and even: all the fields just read belong together.
         if sequence % 2 == 1 or integers[_SEQUENCE] != sequence:
             return None

@@ -23,6 +23,7 @@ from edge_app.dispatcher import Dispatcher
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.escalation import EXIT_GIVEN_UP, LastResort, Rungs
 from edge_app.exporter import Exporter
+from edge_app.gate import Gate
 from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
 from edge_app.messages import MessageIds, Result
@@ -132,6 +133,7 @@ class Service:
             observe=self._show_result,
             command_timeout_s=config.ask.timeout_s,
             rules=self._rules,
+            gate=Gate(config.gate),
         )
         self._dispatcher.prompt = config.caption.prompt
         ask = config.ask

@@ -210,6 +210,17 @@ class CaptionConfig(Section):
     )
 
 
+class GateConfig(Section):
+    """No inference while the picture stands still."""
+
+    enabled: bool = Field(
+        default=False, description="Caption, and ask rules, only when the picture has changed, or after `refresh_s`."
+    )
+    refresh_s: float = Field(
+        default=300, ge=1, le=86_400, description="Seconds after which a picture that stands still is looked at anew."
+    )
+
+
 class AskConfig(Section):
     """Questions over MQTT."""
 
@@ -340,6 +351,7 @@ class Config(Section):
     caption: CaptionConfig = Field(default_factory=CaptionConfig)
     ask: AskConfig = Field(default_factory=AskConfig)
     camera: tuple[CameraConfig, ...] = Field(min_length=1, max_length=16)
+    gate: GateConfig = Field(default_factory=GateConfig)
     rule: tuple[RuleConfig, ...] = Field(default=(), max_length=MAX_RULES)
     display: DisplayConfig = Field(default_factory=DisplayConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)

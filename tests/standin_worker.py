@@ -94,6 +94,7 @@ def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path)
         "frame_id": frame.frame_id,
         "frame_ts": frame.ts,
         "captured_s": frame.captured_s,
+        "change": frame.change,
         "model": "stand-in",
         "device": "CPU",
         "tokens": 2,

@@ -12,6 +12,7 @@ import pytest
 
 from edge_app.dispatcher import FRAME_POLL_S, Dispatcher
 from edge_app.frames import FrameBuffer
+from edge_app.gate import Gate
 from edge_app.inbox import Inbox
 from edge_app.messages import MessageIds, Question
 from edge_app.model_client import ModelReady, ModelReply
@@ -21,7 +22,7 @@ from edge_app.mqtt.topics import Topics
 from edge_app.publisher import Publisher
 from edge_app.rules.keeper import RuleKeeper
 from edge_app.scheduler import Scheduler
-from edge_app.settings import MqttConfig, StoreConfig
+from edge_app.settings import GateConfig, MqttConfig, StoreConfig
 from edge_app.store.store import Store
 
 
@@ -31,9 +32,9 @@ class Cameras:
     def __init__(self) -> None:
         self.buffers = {name: FrameBuffer.create(name) for name in ("door", "yard")}
 
-    def show(self, name: str) -> None:
+    def show(self, name: str, change: int = 0) -> None:
         now_s = time.monotonic()
-        self.buffers[name].write(np.zeros((4, 4, 3), np.uint8), ts=time.time(), captured_s=now_s)
+        self.buffers[name].write(np.zeros((4, 4, 3), np.uint8), ts=time.time(), captured_s=now_s, change=change)
 
     def names(self) -> tuple[str, ...]:
         return tuple(self.buffers)
@@ -42,6 +43,10 @@ class Cameras:
         info = self.buffers[name].latest_info()
         return info.frame_id if info else None
 
+    def change(self, name: str) -> int:
+        info = self.buffers[name].latest_info()
+        return info.change if info else 0
+
     def problem(self, name: str) -> str:
         return f"no frame of {name} yet"
 
@@ -49,7 +54,7 @@ class Cameras:
 class Desk:
     """A dispatcher that captions without an interval, and what it does, in order; its broker is away."""
 
-    def __init__(self, interval_s: float = 0) -> None:
+    def __init__(self, interval_s: float = 0, gate: GateConfig | None = None) -> None:
         self.cameras = Cameras()
         self.done: list[str] = []
         self.numbers: list[int] = []
@@ -66,6 +71,7 @@ class Desk:
             observe=lambda result: self.done.append(f"told {result.type} {result.camera} {result.frame_id}"),
             command_timeout_s=10,
             rules=rules,
+            gate=Gate(gate or GateConfig()),
         )
 
     def _submit(self, number: int, request: dict[str, Any]) -> None:
@@ -84,6 +90,7 @@ class Desk:
             "frame_id": info.frame_id,
             "frame_ts": info.ts,
             "captured_s": info.captured_s,
+            "change": info.change,
             "model": "stand-in",
             "device": "CPU",
             "tokens": 2,

@@ -13,8 +13,8 @@ from edge_app.messages import Question, Result, failed, from_worker, rfc3339
 NOW_UNIX_S = 1_795_261_858.1234  # 2026-11-21T11:50:58.123Z
 
 FIELDS = {
-    "v", "type", "id", "msg_id", "camera", "text", "question", "confidence", "p_yes", "frame_id", "frame_ts", "ts",
-    "age_ms", "model", "device", "tokens", "timing_ms", "status", "error",
+    "v", "type", "id", "msg_id", "camera", "text", "question", "confidence", "p_yes", "yes_no_mass", "frame_id",
+    "frame_ts", "ts", "age_ms", "model", "device", "tokens", "timing_ms", "status", "error",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from edge_app.camera.content import AFTER_S, Content, ContentJudge
 from edge_app.child import ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
+from edge_app.gate_meter import ChangeMeter
 from edge_app.logs import set_up_logging
 from edge_app.settings import CameraConfig
 
@@ -57,6 +58,8 @@ class CameraWorker:
         self._backoff = Backoff(0.5, 2.0)
         self._last_reason = ""
         self._judge = ContentJudge(content_after_s)
+        newest = frames.latest_info()
+        self._meter = ChangeMeter(newest.change if newest else 0)
         self._content: Content = "ok"
         self._thaw_at_s = 0.0
 
@@ -93,7 +96,7 @@ class CameraWorker:
                 continue
             damaged = 0
             captured_s = time.monotonic()
-            self._frames.write(image, ts=time.time(), captured_s=captured_s)
+            self._frames.write(image, ts=time.time(), captured_s=captured_s, change=self._meter.look(image))
             if opened_s is None:
                 opened_s = captured_s
                 self._last_reason = ""

@@ -175,6 +175,7 @@ def _result(model: VisionLanguageModel, info: FrameInfo, text: Text) -> Message:
         "frame_id": info.frame_id,
         "frame_ts": info.ts,
         "captured_s": info.captured_s,
+        "change": info.change,
         "model": model.manifest.name,
         "device": model.device,
     }

@@ -46,6 +46,8 @@ class Standing:
     fresh_s: float
     """Monotonic time at which its state was last known to hold."""
     result: Result | None = None
+    is_barred: bool = False
+    """The model refused it, and has not answered it since."""
 
 
 class RuleKeeper:
@@ -122,7 +124,7 @@ class RuleKeeper:
         standing = self._standing.get(rule.id)
         if standing is None or standing.rule is not rule:
             return False  # removed or replaced while it was asked
-        standing.result, standing.fresh_s = result, now_s
+        standing.result, standing.fresh_s, standing.is_barred = result, now_s, False
         before = standing.judge.state
         event = standing.judge.judge(result.p_yes, result.yes_no_mass, now_s)
         if standing.judge.state != before:
@@ -150,6 +152,7 @@ class RuleKeeper:
         if standing is not None and standing.rule is rule:
             self.timetable.bar(rule.id, now_s + RETRY_FAILED_S)
             log.warning("rule failed id=%s reason=%r", rule.id, reason)
+            standing.is_barred = True
             self._lose(standing, reason)
 
     def camera_offline(self, camera: str, problem: str) -> None:
@@ -168,7 +171,8 @@ class RuleKeeper:
 
     def is_settled(self, camera: str) -> bool:
         """Whether no rule about a camera waits for a further answer about the same picture."""
-        return all(standing.judge.is_settled for standing in self._standing.values() if standing.camera == camera)
+        concerned = [standing for standing in self._standing.values() if standing.camera == camera]
+        return all(standing.judge.is_settled or standing.is_barred for standing in concerned)
 
     def check(self, now_s: float, interval_s: float) -> None:
         """Call states of the past unknown; `interval_s` is that of rules without one of their own."""

@@ -21,15 +21,15 @@ class RuleConfig(Section):
         description="`[x0, y0, x1, y1]`, the part of the picture it is about, as fractions from the upper left corner; "
         "left out: all of it.",
     )
-    threshold_on: float = Field(default=0.7, ge=0, le=1, description="P(yes) from which an answer says ON.")
+    threshold_on: float = Field(default=0.8, ge=0, le=1, description="P(yes) from which an answer says ON.")
     threshold_off: float = Field(
-        default=0.3,
+        default=0.2,
         ge=0,
         le=1,
         validate_default=True,
         description="P(yes) up to which an answer says OFF; one in between changes nothing.",
     )
-    consecutive: int = Field(default=2, ge=1, le=100, description="Answers in a row that it takes to change the state.")
+    consecutive: int = Field(default=3, ge=1, le=100, description="Answers in a row that it takes to change the state.")
     cooldown_s: float = Field(
         default=0, ge=0, le=86_400, description="Seconds for which a change holds, whatever the answers say meanwhile."
     )

@@ -16,7 +16,8 @@ YES, NO, BETWEEN, OFF = (0.95, 1.0), (0.05, 1.0), (0.5, 1.0), (0.95, 0.01)
 
 
 def rule(**values: Any) -> RuleConfig:
-    return RuleConfig(id="cup", question="is there a cup?", **values)
+    given = {"threshold_on": 0.7, "threshold_off": 0.3, "consecutive": 2, **values}
+    return RuleConfig(id="cup", question="is there a cup?", **given)
 
 
 def states(judge: Judge, answers: list[Answer]) -> list[State]:

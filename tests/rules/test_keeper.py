@@ -49,7 +49,7 @@ def test_what_came_by_mqtt_is_there_again_and_the_file_of_the_configuration_wins
     third = keeper(tmp_path, rule("hat", threshold_on=0.9))
     assert [(told["id"], told["origin"], told["threshold_on"]) for told in third.describe()] == [
         ("hat", "config", 0.9),
-        ("dog", "mqtt", 0.7),
+        ("dog", "mqtt", 0.8),
     ]
 
 
@@ -90,7 +90,7 @@ def test_a_rule_that_is_replaced_begins_anew_and_one_that_is_repeated_does_not(t
     assert standing.answered(cup, YES, 1.0)
     standing.add(rule("cup"))
     assert standing.states == {"cup": "ON"}
-    standing.add(rule("cup", threshold_on=0.8))
+    standing.add(rule("cup", threshold_on=0.85))
     assert standing.states == {"cup": "unknown"}
     assert not standing.answered(cup, YES, 2.0)
     assert standing.states == {"cup": "unknown"}

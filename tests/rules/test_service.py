@@ -122,14 +122,14 @@ def test_rules_come_and_go_by_mqtt_and_survive_a_restart(
     service = start(broker.port, SETTINGS, state=state)
     ready(watcher)
     answer_with(service, 0.9)
-    added = order(watcher, "add", id="cup", question="is there a cup?", threshold_on=0.8, consecutive=1)
+    added = order(watcher, "add", id="cup", question="is there a cup?", threshold_on=0.85, consecutive=1)
     assert added["status"] == "ok" and added["data"]["origin"] == "mqtt" and added["data"]["problem"] is None
     until(watcher, STATE, b"ON")
     order(watcher, "add", id="hat", question="is there a hat?", region=[0, 0, 0.5, 1])
     listed = order(watcher, "list")["data"]["rules"]
     assert [(rule["id"], rule["threshold_on"], rule["region"]) for rule in listed] == [
-        ("cup", 0.8, None),
-        ("hat", 0.7, [0, 0, 0.5, 1]),
+        ("cup", 0.85, None),
+        ("hat", 0.8, [0, 0, 0.5, 1]),
     ]
     assert service.stop()[0] == 0
     until(watcher, f"{NODE}/availability", b"offline")
@@ -158,7 +158,7 @@ def test_wrong_orders_are_refused_with_a_sentence(broker: Broker, start: Start, 
         ("add", {**good, "id": "a b"}, "id must be"),
         ("add", {"id": "hat"}, "question must be text"),
         ("add", {**good, "camera": "attic"}, "no camera 'attic'"),
-        ("add", {**good, "threshold_on": 0.2}, "threshold_off is 0.3"),
+        ("add", {**good, "threshold_on": 0.1}, "threshold_off is 0.2"),
         ("add", {**good, "consecutive": 0}, "consecutive"),
         ("add", {**good, "cooldown_s": True}, "cooldown_s must be a number"),
         ("add", {**good, "colour": "red"}, "'colour' is unknown"),

@@ -120,6 +120,7 @@ class Service:
             self._cameras.names(),
             self._publisher,
             state_folder(config.store.dir or config.model.state_dir),
+            allow_snapshots=mqtt.allow_rule_snapshots,
         )
         self._scheduler = scheduler = Scheduler(
             self._cameras.names(), config.caption.interval_s, config.ask.queue_length, self._rules.timetable

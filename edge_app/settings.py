@@ -73,6 +73,9 @@ class MqttConfig(Section):
         description="Beginnings that a request's MQTT 5 response topic may have; "
         "<base>/<node>/reply/ is always allowed, other topics under <base>/ never.",
     )
+    allow_rule_snapshots: bool = Field(
+        default=False, description="Let rules that come by MQTT publish pictures; those of this file need no leave."
+    )
     session_expiry_s: int = Field(
         default=300,
         ge=0,

@@ -54,13 +54,28 @@ class RuleKeeper:
     """All standing rules, and the timetable by which they are asked."""
 
     def __init__(
-        self, rules: Sequence[RuleConfig], cameras: Sequence[str], publisher: Publisher, folder: Path | None
+        self,
+        rules: Sequence[RuleConfig],
+        cameras: Sequence[str],
+        publisher: Publisher,
+        folder: Path | None,
+        *,
+        allow_snapshots: bool = False,
     ) -> None:
-        """`folder` is the state folder; None keeps nothing."""
+        """Begin with the rules of the configuration, and with those that were kept.
+
+        Args:
+            rules: those of the configuration.
+            cameras: the names of all cameras; rules that name none are about the first one.
+            publisher: where states, attributes and events go.
+            folder: the state folder; None keeps nothing.
+            allow_snapshots: whether rules that come by MQTT may publish pictures.
+        """
         self.timetable = Timetable()
         self.problem: str | None = None
         """Why rules that came by MQTT are not on the disk; None while they are."""
         self._cameras, self._publisher, self._folder = tuple(cameras), publisher, folder
+        self._allow_snapshots = allow_snapshots
         self._standing: dict[str, Standing] = {}
         self._published: list[str] = []
         for rule in rules:
@@ -96,6 +111,10 @@ class RuleKeeper:
             raise BadRequestError(f"The rule {rule.id!r} is in the configuration file; change it there.")
         if known is None and len(self._standing) >= MAX_RULES:
             raise BadRequestError(f"There are {MAX_RULES} rules, which is the limit; remove one.")
+        if rule.snapshot and not self._allow_snapshots:
+            raise BadRequestError(
+                "Pictures are not published on demand; leave snapshot out, or set mqtt.allow_rule_snapshots = true."
+            )
         if rule.camera is not None and rule.camera not in self._cameras:
             raise BadRequestError(f"There is no camera {rule.camera!r}; there are {', '.join(self._cameras)}.")
         if known is None or known.rule != rule:  # the same again is no reason to forget a state
@@ -211,6 +230,7 @@ class RuleKeeper:
         self._published = list(found.published)
         for rule in found.rules:
             fits = rule.id not in self._standing and (rule.camera is None or rule.camera in self._cameras)
+            fits &= self._allow_snapshots or not rule.snapshot
             if fits and len(self._standing) < MAX_RULES:
                 self._put(rule, "mqtt")
             else:

@@ -28,13 +28,13 @@ def rule(id: str, **values: Any) -> RuleConfig:
     return RuleConfig(id=id, question=f"is there a {id}?", consecutive=1, **values)
 
 
-def keeper(folder: Path | None, *rules: RuleConfig) -> RuleKeeper:
+def keeper(folder: Path | None, *rules: RuleConfig, allow_snapshots: bool = False) -> RuleKeeper:
     """Its broker is away."""
     topics = Topics("edge_app", "kitchen")
     connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, lambda _: True)
     store = Store(None, StoreConfig())
     publisher = Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds())
-    return RuleKeeper(rules, ("door", "yard"), publisher, folder)
+    return RuleKeeper(rules, ("door", "yard"), publisher, folder, allow_snapshots=allow_snapshots)
 
 
 def test_what_came_by_mqtt_is_there_again_and_the_file_of_the_configuration_wins(tmp_path: Path) -> None:
@@ -69,6 +69,19 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     monkeypatch.undo()
     assert standing.add(rule("dog"))["problem"] is None
     assert [each.id for each in kept.read(tmp_path).rules] == ["cup", "hat", "dog"]
+
+
+def test_pictures_need_the_leave_of_the_configuration(tmp_path: Path) -> None:
+    """Whoever reaches the broker could else look through the camera; leave that is taken back is so for old rules."""
+    asked = rule("hat", snapshot=True)
+    with pytest.raises(BadRequestError, match="allow_rule_snapshots"):
+        keeper(tmp_path).add(asked)
+    allowed = keeper(tmp_path, allow_snapshots=True)
+    allowed.add(asked)
+    assert allowed.wants_snapshots("door") and not allowed.wants_snapshots("yard")
+    assert set(keeper(tmp_path, allow_snapshots=True).states) == {"hat"}
+    assert set(keeper(tmp_path).states) == set()
+    assert keeper(None, asked).wants_snapshots("door")  # in the file it is the operator's wish
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'{"rules": [{"id": "a b"}]}', b"[" * 100_000])

@@ -11,12 +11,10 @@ import dataclasses
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from edge_app.gate import Gate, Kind
-from edge_app.health import StageTimes
 from edge_app.messages import (
     ERROR_CODES,
     Command,
@@ -31,6 +29,7 @@ from edge_app.model_requests import caption_request, question_request, rules_req
 from edge_app.publisher import Publisher
 from edge_app.rules.keeper import RuleKeeper
 from edge_app.scheduler import Job, Scheduler
+from edge_app.tally import Tally
 
 ATTEMPTS = 2  # model processes that one question may cost
 # How often to look for the next frame while the model waits for nothing else. It costs some percent of a core.
@@ -75,8 +74,8 @@ class Dispatcher:
         self.model_info: dict[str, Any] | None = None
         self.model_problem: str | None = None
         """Why the model last failed to start; None while it starts for the first time, restarts, or runs."""
-        self.stage_times = StageTimes()
-        self.counts: Counter[str] = Counter()
+        self._tally = Tally()
+        self.stage_times, self.counts = self._tally.stage_times, self._tally.counts
         self._scheduler, self._cameras, self._publisher = scheduler, cameras, publisher
         self._submit, self._observe = submit, observe
         self._command_timeout_s = command_timeout_s
@@ -85,7 +84,6 @@ class Dispatcher:
         self._number = 0
         self._current: list[Job] = []  # what the request in flight is for
         self._captioned: dict[str, int] = {}  # camera: its frame in the last caption
-        self._caption_problems: dict[str, str] = {}
 
     @property
     def prompt(self) -> str | None:
@@ -290,7 +288,7 @@ class Dispatcher:
 
     def _tell(self, job: Job, result: Result) -> None:
         """Count, show and publish a result."""
-        self._count(job, result)
+        self._tally.count(job, result)
         if job.rule is not None:
             made_event = self._rules.answered(job.rule, result, time.monotonic())
             if made_event and job.rule.snapshot:
@@ -298,27 +296,8 @@ class Dispatcher:
             return
         self._observe(result)
         if job.question is None:
-            self._caption_problems.pop(job.camera, None)
             self._publisher.caption(job.camera, result)
         self._settle(job, result)
-
-    def _count(self, job: Job, result: Result) -> None:
-        timing = result.timing_ms
-        assert timing is not None
-        self.stage_times.add(dataclasses.asdict(timing))
-        kind = "rules" if job.rule else "answers" if job.question else "captions"
-        self.counts[kind] += 1
-        log.info(
-            "%s camera=%s%s frame=%s tokens=%s vision_ms=%s decode_ms=%s total_ms=%s",
-            {"rules": "judged", "answers": "answered", "captions": "captioned"}[kind],
-            job.camera,
-            f" id={asked.id!r}" if (asked := job.question or job.rule) else "",
-            result.frame_id,
-            result.tokens,
-            timing.vision,
-            timing.decode,
-            timing.total,
-        )
 
     def _time_out(self, job: Job) -> None:
         if self.is_ready:
@@ -333,7 +312,7 @@ class Dispatcher:
                 self._rules.failed(job.rule, message, time.monotonic())
             return
         if not job.is_awaited:
-            self._tell_caption_problem(job.camera, message)
+            self._tally.caption_failed(job.camera, message)
             return
         self.counts[code] += 1
         result = failed(
@@ -358,13 +337,6 @@ class Dispatcher:
             self._publisher.respond(job.command, job.command.name, error=dataclasses.asdict(result.error))
         elif job.command is not None:
             self._publisher.respond(job.command, job.command.name, data=dataclasses.asdict(result))
-
-    def _tell_caption_problem(self, camera: str, message: str) -> None:
-        """Log why captions fail when the reason changes, not at each one."""
-        self.counts["failed_captions"] += 1
-        if self._caption_problems.get(camera) != message:
-            log.warning("caption failed camera=%s reason=%r", camera, message)
-        self._caption_problems[camera] = message
 
     def _unsettled(self) -> list[Job]:
         return [job for job in (*self._current, *self._scheduler.waiting) if job.is_awaited]

@@ -55,11 +55,6 @@ class Reception:
         self._publisher, self._questions, self._ids, self._info = publisher, questions, ids, info
         self._resumed: list[tuple[Question, float, float]] = []  # question, its deadline, the end of our patience
         self._standing = standing
-        now_s = time.monotonic()
-        self._resumable_s = now_s + RESUME_PATIENCE_S
-        self._resumed = [(question, now_s + question.timeout_s) for question in questions.pending()]
-        if self._resumed:
-            log.info("questions of an earlier run are asked again questions=%d", len(self._resumed))
 
     def handle(self, message: Inbound) -> None:
         """Take one message from the network; nothing in it makes this raise."""

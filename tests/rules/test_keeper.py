@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edge_app.errors import BadRequestError
+from edge_app.inbox import Inbox
 from edge_app.messages import MessageIds, Result
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.session import Session
@@ -31,7 +32,7 @@ def rule(id: str, **values: Any) -> RuleConfig:
 def keeper(folder: Path | None, *rules: RuleConfig, allow_snapshots: bool = False) -> RuleKeeper:
     """Its broker is away."""
     topics = Topics("edge_app", "kitchen")
-    connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, lambda _: True)
+    connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, Inbox().offer)
     store = Store(None, StoreConfig())
     publisher = Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds())
     return RuleKeeper(rules, ("door", "yard"), publisher, folder, allow_snapshots=allow_snapshots)

@@ -45,7 +45,7 @@ class Plan:
 
 
 def question(name: str) -> Job:
-    asked = Question(name, name, None, None, None, 1, None, None, msg_id=name, fingerprint=name)
+    asked = Question(name, name, None, None, None, 1, None, None, msg_id=name, fingerprint=name, delivery=name)
     return Job("a", question=asked)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS, COLUMNS = 18, 32  # blocks: what is smaller than about one of them may go unseen
-SAMPLES = ROWS * COLUMNS * 64  # pixels that are looked at
+SAMPLE_ROWS, SAMPLE_COLUMNS = 6 * ROWS, 15 * COLUMNS  # of pixels that are looked at, at most
 LEAST_STEP, MOST_STEP = 4.0, 12.0  # grey levels of 255 by which a block counts as changed
 NOISE_FACTOR = 7.0  # of the noise's standard deviation; at 1,700 values and 30 frames a second that is one in centuries
 NOISE_MEMORY = 0.05  # share of the newest frame in the estimate of the noise
@@ -57,10 +57,9 @@ class ChangeMeter:
 
 
 def _blocks(image: NDArray[np.uint8]) -> Blocks:
-    """[H, W, 3] -> [ROWS, COLUMNS, 3]: the mean of about 64 pixels a block."""
+    """[H, W, 3] -> [ROWS, COLUMNS, 3]: the mean of about 80 pixels a block; whole rows are the cheapest to copy."""
     height_px, width_px = image.shape[:2]
-    stride = max(1, int(math.sqrt(height_px * width_px / SAMPLES)))
-    sample = np.ascontiguousarray(image[::stride, ::stride])
+    sample = image[:: math.ceil(height_px / SAMPLE_ROWS), :: math.ceil(width_px / SAMPLE_COLUMNS)]
     blocks = cv2.resize(sample.astype(np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
     return np.asarray(blocks, np.float32)
 

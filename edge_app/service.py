@@ -35,6 +35,7 @@ from edge_app.mqtt.events import (
     SubscriptionsRefused,
     Unreachable,
 )
+from edge_app.mqtt.home_assistant_link import HomeAssistant
 from edge_app.mqtt.requests import Inbound, Rules
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
@@ -91,13 +92,18 @@ class Service:
         self._overlay = OverlayState(camera=config.camera[0].name)
 
         mqtt = config.mqtt
-        topics = Topics(mqtt.base, config.node.id)
+        birth = config.home_assistant.birth_topic if config.home_assistant.enabled else None
+        topics = Topics(mqtt.base, config.node.id, birth)
         client_id = mqtt.client_id or f"edge-app-{config.node.id}"
         connection = Connection(
             mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer, promise=self._watchdog.promise
         )
-        self._store = Store(state_folder(config.store.dir or config.model.state_dir), config.store)
+        state = state_folder(config.store.dir or config.model.state_dir)
+        self._store = Store(state, config.store)
         self._session = Session(connection, topics, self._store.outbox)
+        self._home_assistant = HomeAssistant(
+            config.home_assistant, topics, self._session, state, max_question_chars=config.ask.max_question_chars
+        )
         ids = MessageIds()
         self._publisher = Publisher(self._session, topics, self._store.questions, ids, history=config.caption.history)
 
@@ -197,7 +203,10 @@ class Service:
     def _receive(self, message: Inbound) -> None:
         """A stranger's message must not end the service, whatever it finds in us."""
         try:
-            self._reception.handle(message)
+            if message.topic == self._config.home_assistant.birth_topic:
+                self._home_assistant.hear(message.payload, time.monotonic(), retained=message.retained)
+            else:
+                self._reception.handle(message)
         except Exception:
             self._reception.dropped["failed"] += 1
             log.exception("message failed topic=%r size_bytes=%d", message.topic[:100], message.size_bytes)
@@ -224,6 +233,8 @@ class Service:
             self._publisher.event("bundle_rolled_back", told.model_dump())
             self._publisher.info(self._info())
         self._session.check(now_s)
+        if self._home_assistant.check(now_s):
+            self._next_health_s = now_s  # of which the broker keeps nothing for it
         self._reception.resume(now_s)
         self._store.outbox.drop_old()
         self._tell_losses(now_s)
@@ -256,6 +267,7 @@ class Service:
             self._publisher.camera_status(camera, online=False)
         self._reception.publish_settings()
         self._publisher.info(self._info())
+        self._home_assistant.announce(self._cameras.names())
 
     def _tell_status(self) -> None:
         """One line for `systemctl status`."""

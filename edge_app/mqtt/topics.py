@@ -14,6 +14,8 @@ class Topics:
 
     base: str
     node: str
+    birth: str | None = None
+    """Where Home Assistant says that it has started; None: that changes nothing here."""
 
     @property
     def root(self) -> str:
@@ -62,6 +64,18 @@ class Topics:
         """Every caption of one camera, where that is asked for."""
         return f"{self.root}/camera/{camera}/history"
 
+    def snapshot(self, camera: str) -> str:
+        """The newest picture of one camera as JPEG, retained, where that is asked for."""
+        return f"{self.root}/camera/{camera}/snapshot"
+
+    def rule_state(self, rule: str) -> str:
+        """`ON`, `OFF` or `unknown` of one rule, retained."""
+        return f"{self.root}/rule/{rule}/state"
+
+    def rule_attributes(self, rule: str) -> str:
+        """The result behind the state of one rule, retained."""
+        return f"{self.root}/rule/{rule}/attributes"
+
     def setting(self, key: str) -> str:
         """Where a setting is changed."""
         return f"{self.root}/{key}/set"
@@ -70,13 +84,18 @@ class Topics:
         """The setting as it is, retained."""
         return f"{self.root}/{key}/state"
 
+    def request(self, command: str) -> str:
+        """Where a command is given."""
+        return f"{self.root}/request/{command}"
+
     def response(self, command: str) -> str:
         """Responses to commands that brought no response topic."""
         return f"{self.root}/response/{command}"
 
     def subscriptions(self) -> tuple[str, ...]:
         """The topics this node listens to; never its own output."""
-        return (self.ask, *(self.setting(key) for key in SETTING_KEYS), f"{self.root}/request/+")
+        heard = (self.ask, *(self.setting(key) for key in SETTING_KEYS), self.request("+"))
+        return heard if self.birth is None else (*heard, self.birth)
 
     def route(self, topic: str) -> tuple[str, str]:
         """Tell what an incoming topic is: ("ask", ""), ("set", key), ("request", command) or ("", "")."""

@@ -1,0 +1,208 @@
+"""The announcement at a real broker: it appears, comes again, changes and goes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_app.mqtt.home_assistant_link import FILE_NAME, GONE_KEPT, JITTER_S, HomeAssistant
+from edge_app.mqtt.topics import Topics
+from edge_app.settings import HomeAssistantConfig
+from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
+from tests.home_assistant.test_components import Question
+from tests.mqtt.test_session import MakeNode, Node, make_node
+from tests.test_service import Start, camera_online, start
+
+__all__ = ["broker", "make_node", "start"]
+pytestmark = needs_mosquitto
+TOPIC = "homeassistant/device/kitchen/config"
+TOPICS = Topics("edge_app", "kitchen", "homeassistant/status")
+OPEN, DARK = Question("door_open", "Is the door open?"), Question("dark", "Is it dark?")
+ON = HomeAssistantConfig(enabled=True)
+OFF = HomeAssistantConfig()
+
+
+def link(node: Node, folder: Path, config: HomeAssistantConfig = ON, delay_s: float = 0.0) -> HomeAssistant:
+    """The announcement of a run of the service."""
+    return HomeAssistant(config, TOPICS, node.session, folder, delay_s=lambda: delay_s)
+
+
+def retained(port: int, topic: str = TOPIC) -> bytes | None:
+    """What a client that comes now is given; None for nothing."""
+    late = Watcher(port, topic, "marker")
+    late.publish("marker", "")
+    late.expect(lambda message: message.topic == "marker", "the marker behind what is retained")
+    found = [message.payload for message in late.messages if message.topic == topic]
+    late.close()
+    return bytes(found[0]) if found else None
+
+
+def told(port: int) -> dict[str, Any]:
+    """The components that a client that comes now is told of."""
+    payload = retained(port)
+    assert payload is not None
+    components: dict[str, Any] = json.loads(payload)["components"]
+    return components
+
+
+def test_a_client_that_comes_later_is_told_of_the_device(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+    """Retained, with who it is, who says so, and where it says that it is there."""
+    node = make_node(broker.port)
+    link(node, tmp_path).announce(["door"], [OPEN])
+    node.until_settled()
+    payload = json.loads(retained(broker.port) or b"")
+    assert payload["device"]["identifiers"] == ["edge_app_kitchen"]
+    assert payload["device"]["name"] == "kitchen"
+    assert payload["origin"]["name"] == "edge-app"
+    assert payload["availability"] == [{"topic": "edge_app/kitchen/availability"}]
+    assert payload["components"]["rule.door_open"]["unique_id"] == "edge_app_kitchen.rule.door_open"
+
+
+def test_nothing_is_told_unless_it_is_enabled(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+    """Not even an empty message, which needs a right of its own at a careful broker."""
+    watcher = Watcher(broker.port, "homeassistant/#")
+    node = make_node(broker.port)
+    link(node, tmp_path, OFF).announce(["door"])
+    node.until_settled()
+    watcher.publish("homeassistant/marker", "")
+    watcher.expect(lambda message: message.topic == "homeassistant/marker", "the marker")
+    assert len(watcher.messages) == 1
+    assert not (tmp_path / FILE_NAME).exists()
+    watcher.close()
+
+
+def test_a_component_that_has_gone_is_sent_with_its_platform_only(
+    broker: Broker, make_node: MakeNode, tmp_path: Path
+) -> None:
+    """That is how Home Assistant removes one: within a run, in the next one, and no more once it has come back."""
+    node = make_node(broker.port)
+    first = link(node, tmp_path)
+    first.announce(["door"], [OPEN, DARK])
+    first.announce(["door"], [DARK])
+    node.until_settled()
+    assert told(broker.port)["rule.door_open"] == {"platform": "binary_sensor"}
+    second = link(node, tmp_path)
+    second.announce(["yard"], [DARK])
+    node.until_settled()
+    components = told(broker.port)
+    assert components["camera.door.ask"] == {"platform": "text"}
+    assert components["rule.door_open"] == {"platform": "binary_sensor"}
+    assert components["rule.dark"]["name"] == "Is it dark?"
+    second.announce(["yard"], [DARK, OPEN])
+    node.until_settled()
+    assert told(broker.port)["rule.door_open"]["name"] == "Is the door open?"
+
+
+def test_what_has_gone_long_ago_is_forgotten(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+    """Rules that come and go for years do not make the message grow without end."""
+    node = make_node(broker.port)
+    assistant = link(node, tmp_path)
+    assistant.announce(["door"], [Question(f"r{number}", "?") for number in range(GONE_KEPT + 5)])
+    for _ in range(2):
+        assistant.announce(["door"], [Question("last", "?")])
+    node.until_settled()
+    gone = [key for key, component in told(broker.port).items() if component.keys() == {"platform"}]
+    assert gone == [f"rule.r{number}" for number in range(5, GONE_KEPT + 5)]
+
+
+def test_a_node_that_is_told_to_be_silent_takes_its_device_back_once(
+    broker: Broker, make_node: MakeNode, tmp_path: Path
+) -> None:
+    """Disabled after it was enabled: an empty retained message removes the device; then there is nothing to do."""
+    node = make_node(broker.port)
+    link(node, tmp_path).announce(["door"])
+    node.until_settled()
+    assert retained(broker.port)
+    watcher = Watcher(broker.port, TOPIC)
+    silent = link(node, tmp_path, OFF)
+    silent.announce(["door"])
+    watcher.expect(lambda message: message.payload == b"", "the removal")
+    node.until(lambda: silent.check(time.monotonic()) or not (tmp_path / FILE_NAME).exists(), "the end of it")
+    assert retained(broker.port) is None
+    link(node, tmp_path, OFF)
+    node.until_settled()
+    assert watcher.messages[-1].payload == b"" and watcher.count(TOPIC) == 2  # what was retained, and the removal
+    watcher.close()
+
+
+def test_the_removal_waits_for_the_broker(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+    """A run that ends before the broker has come leaves the removal to the next one."""
+    node = make_node(broker.port)
+    link(node, tmp_path).announce(["door"])
+    node.until_settled()
+    broker.stop()
+    node.until(lambda: not node.session.connected, "the end of the connection")
+    silent = link(node, tmp_path, OFF)
+    silent.check(time.monotonic())
+    assert (tmp_path / FILE_NAME).exists()
+
+
+def test_an_announcement_elsewhere_takes_the_old_one_back(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+    """Another prefix: Home Assistant must not be left with two devices of one name."""
+    node = make_node(broker.port)
+    link(node, tmp_path).announce(["door"])
+    node.until_settled()
+    link(node, tmp_path, HomeAssistantConfig(enabled=True, discovery_prefix="ha/discovery")).announce(["door"])
+    node.until_settled()
+    assert retained(broker.port) is None
+    assert retained(broker.port, "ha/discovery/device/kitchen/config")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"topic": 5}', b"\xff\xfe"])
+def test_a_record_that_cannot_be_read_stops_nothing(
+    broker: Broker, make_node: MakeNode, tmp_path: Path, content: bytes
+) -> None:
+    """It costs the removal of what has gone since, no more."""
+    (tmp_path / FILE_NAME).write_bytes(content)
+    node = make_node(broker.port)
+    link(node, tmp_path).announce(["door"])
+    node.until_settled()
+    assert "camera.door.caption" in told(broker.port)
+
+
+def test_a_folder_that_takes_nothing_stops_nothing(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+    """A file where the folder should be: the announcement is made all the same."""
+    (tmp_path / "file").touch()
+    node = make_node(broker.port)
+    link(node, tmp_path / "file").announce(["door"])
+    node.until_settled()
+    assert retained(broker.port)
+
+
+def test_a_birth_is_answered_once_and_not_at_once(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+    """Two births within the delay are one; what is retained or no birth is none; the delay is not the same twice."""
+    node = make_node(broker.port)
+    assistant = link(node, tmp_path, delay_s=3.0)
+    assistant.announce(["door"])
+    assistant.hear(b"online", 100.0, retained=True)
+    assistant.hear(b"offline", 100.0, retained=False)
+    assert not assistant.check(1000.0)
+    assistant.hear(b"online", 1000.0, retained=False)
+    assistant.hear(b"online", 1002.9, retained=False)
+    assert [assistant.check(now_s) for now_s in (1002.9, 1003.0, 1003.1, 2000.0)] == [False, True, False, False]
+    jittering = HomeAssistant(ON, TOPICS, node.session, tmp_path)
+    delays_s = {jittering._delay_s() for _ in range(20)}
+    assert len(delays_s) == 20 and all(0 <= delay_s <= JITTER_S for delay_s in delays_s)
+
+
+def test_the_service_announces_itself_and_says_it_again_when_home_assistant_starts(
+    broker: Broker, start: Start
+) -> None:
+    """From the configuration to the wire."""
+    watcher = Watcher(broker.port, "homeassistant/device/#", "edge_app/kitchen/#")
+    service = start(broker.port, "[home_assistant]\nenabled = true\n")
+    camera_online(watcher)
+    first = watcher.expect(lambda message: message.topic == TOPIC, "the announcement")
+    assert body(first)["components"]["camera.door.caption"]["state_topic"] == "edge_app/kitchen/camera/door/caption"
+    watcher.publish("homeassistant/status", "online")
+    wait_until(lambda: watcher.count(TOPIC) == 2, "the announcement again")
+    again = [message for message in watcher.messages if message.topic == TOPIC][1]
+    assert again.payload == first.payload
+    assert "failed" not in service.log
+    assert service.stop()[0] == 0
+    assert retained(broker.port) == first.payload
+    watcher.close()

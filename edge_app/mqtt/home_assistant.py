@@ -10,7 +10,7 @@ camera and no rule has in its name, so that no two things can come by the same o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from edge_app.messages import encode
@@ -33,6 +33,10 @@ class Rule(Protocol):
     @property
     def question(self) -> str:
         """What is asked, and the name that people see."""
+
+    @property
+    def snapshot(self) -> bool:
+        """Whether the picture of its newest event is published."""
 
 
 def discovery(
@@ -59,27 +63,16 @@ def discovery(
 
 
 def components(
-    topics: Topics,
-    cameras: Sequence[str],
-    rules: Sequence[Rule] = (),
-    *,
-    snapshots: Collection[str] = (),
-    max_question_chars: int = STATE_CHARS,
+    topics: Topics, cameras: Sequence[str], rules: Sequence[Rule] = (), *, max_question_chars: int = STATE_CHARS
 ) -> dict[str, Component]:
-    """All entities of a node. `snapshots` names the cameras whose pictures are published."""
+    """All entities of a node, by key."""
     found: dict[str, Component] = {}
     for camera in cameras:
         label = f" {camera}" if len(cameras) > 1 else ""
         entities = _camera(topics, camera, label, max_question_chars)
-        if camera in snapshots:
-            entities["snapshot"] = {
-                "platform": "image",
-                "name": f"Snapshot{label}",
-                "image_topic": topics.snapshot(camera),
-                "content_type": "image/jpeg",
-            }
         found |= {f"camera.{camera}.{key}": entity for key, entity in entities.items()}
-    found |= {f"rule.{rule.id}": _rule(topics, rule) for rule in rules}
+    for rule in rules:
+        found |= {f"rule.{rule.id}.{key}": entity for key, entity in _rule(topics, rule).items()}
     return {**found, **_node(topics), **_diagnostics(topics)}
 
 
@@ -155,16 +148,27 @@ def _camera(topics: Topics, camera: str, label: str, max_question_chars: int) ->
     }
 
 
-def _rule(topics: Topics, rule: Rule) -> Component:
-    """Whether a standing question is answered with yes; an answer that is neither makes it unknown."""
-    return {
-        "platform": "binary_sensor",
-        "name": rule.question[:STATE_CHARS],
-        "icon": "mdi:eye-check",
-        "state_topic": topics.rule_state(rule.id),
-        "value_template": "{{ value if value in ('ON', 'OFF') else 'None' }}",  # None is unknown to Home Assistant
-        "json_attributes_topic": topics.rule_attributes(rule.id),
+def _rule(topics: Topics, rule: Rule) -> dict[str, Component]:
+    """Whether a standing question is answered with yes, and the picture of its newest event where that is published."""
+    name = rule.question[:STATE_CHARS]
+    entities: dict[str, Component] = {
+        "state": {
+            "platform": "binary_sensor",
+            "name": name,
+            "icon": "mdi:eye-check",
+            "state_topic": topics.rule(rule.id, "state"),
+            "value_template": "{{ value if value in ('ON', 'OFF') else 'None' }}",  # None: unknown to Home Assistant
+            "json_attributes_topic": topics.rule(rule.id, "attributes"),
+        }
     }
+    if rule.snapshot:
+        entities["snapshot"] = {
+            "platform": "image",
+            "name": name,
+            "image_topic": topics.rule(rule.id, "snapshot"),
+            "content_type": "image/jpeg",
+        }
+    return entities
 
 
 def _node(topics: Topics) -> dict[str, Component]:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -56,6 +56,7 @@ class HomeAssistant:
         self._file = _File(folder / FILE_NAME)
         self._announced = self._file.read()
         self._payload: bytes | None = None
+        self._told: object = None  # what the payload was made of
         self._resend_s: float | None = None  # monotonic time
         self._is_withdrawing = False
         if self._announced and (not config.enabled or self._announced.topic != self._topic):
@@ -64,23 +65,18 @@ class HomeAssistant:
             self._is_withdrawing = not config.enabled
             self._announced = None
 
-    def announce(self, cameras: Sequence[str], rules: Sequence[Rule] = (), *, snapshots: Collection[str] = ()) -> None:
-        """Tell what this node has, and what it has no more; call it again when that has changed.
-
-        `snapshots` names the cameras whose pictures are published. Nothing is told unless that is enabled.
-        """
-        if not self._config.enabled:
+    def announce(self, cameras: Sequence[str], rules: Sequence[Rule] = ()) -> None:
+        """Tell what this node has, and what it has no more; nothing unless that is enabled."""
+        told = (tuple(cameras), tuple((rule.id, rule.question, rule.snapshot) for rule in rules))
+        if not self._config.enabled or told == self._told:
             return
-        found = components(
-            self._topics, cameras, rules, snapshots=snapshots, max_question_chars=self._max_question_chars
-        )
+        self._told = told
+        found = components(self._topics, cameras, rules, max_question_chars=self._max_question_chars)
         live = {key: component["platform"] for key, component in found.items()}
         known = self._announced.platforms if self._announced else {}
         gone = dict([(key, platform) for key, platform in known.items() if key not in live][-GONE_KEPT:])
         name = self._config.device_name or self._topics.node
         payload = discovery(self._topics, name, edge_app.__version__, found, gone)
-        if payload == self._payload:
-            return
         self._payload = payload
         self._announced = Announced(topic=self._topic, platforms={**gone, **live})
         self._file.write(self._announced)  # before the broker has it: what it has, can be taken back

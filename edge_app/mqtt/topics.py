@@ -64,17 +64,9 @@ class Topics:
         """Every caption of one camera, where that is asked for."""
         return f"{self.root}/camera/{camera}/history"
 
-    def snapshot(self, camera: str) -> str:
-        """The newest picture of one camera as JPEG, retained, where that is asked for."""
-        return f"{self.root}/camera/{camera}/snapshot"
-
-    def rule_state(self, rule: str) -> str:
-        """`ON`, `OFF` or `unknown` of one rule, retained."""
-        return f"{self.root}/rule/{rule}/state"
-
-    def rule_attributes(self, rule: str) -> str:
-        """The result behind the state of one rule, retained."""
-        return f"{self.root}/rule/{rule}/attributes"
+    def rule(self, rule_id: str, what: str) -> str:
+        """State, attributes or snapshot of a rule, retained."""
+        return f"{self.root}/rule/{rule_id}/{what}"
 
     def setting(self, key: str) -> str:
         """Where a setting is changed."""
@@ -94,7 +86,7 @@ class Topics:
 
     def subscriptions(self) -> tuple[str, ...]:
         """The topics this node listens to; never its own output."""
-        heard = (self.ask, *(self.setting(key) for key in SETTING_KEYS), self.request("+"))
+        heard = (self.ask, *(self.setting(key) for key in SETTING_KEYS), f"{self.root}/request/+")
         return heard if self.birth is None else (*heard, self.birth)
 
     def route(self, topic: str) -> tuple[str, str]:

@@ -59,7 +59,7 @@ def test_a_client_that_comes_later_is_told_of_the_device(broker: Broker, make_no
     assert payload["device"]["name"] == "kitchen"
     assert payload["origin"]["name"] == "edge-app"
     assert payload["availability"] == [{"topic": "edge_app/kitchen/availability"}]
-    assert payload["components"]["rule.door_open"]["unique_id"] == "edge_app_kitchen.rule.door_open"
+    assert payload["components"]["rule.door_open.state"]["unique_id"] == "edge_app_kitchen.rule.door_open.state"
 
 
 def test_nothing_is_told_unless_it_is_enabled(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
@@ -84,17 +84,17 @@ def test_a_component_that_has_gone_is_sent_with_its_platform_only(
     first.announce(["door"], [OPEN, DARK])
     first.announce(["door"], [DARK])
     node.until_settled()
-    assert told(broker.port)["rule.door_open"] == {"platform": "binary_sensor"}
+    assert told(broker.port)["rule.door_open.state"] == {"platform": "binary_sensor"}
     second = link(node, tmp_path)
     second.announce(["yard"], [DARK])
     node.until_settled()
     components = told(broker.port)
     assert components["camera.door.ask"] == {"platform": "text"}
-    assert components["rule.door_open"] == {"platform": "binary_sensor"}
-    assert components["rule.dark"]["name"] == "Is it dark?"
+    assert components["rule.door_open.state"] == {"platform": "binary_sensor"}
+    assert components["rule.dark.state"]["name"] == "Is it dark?"
     second.announce(["yard"], [DARK, OPEN])
     node.until_settled()
-    assert told(broker.port)["rule.door_open"]["name"] == "Is the door open?"
+    assert told(broker.port)["rule.door_open.state"]["name"] == "Is the door open?"
 
 
 def test_what_has_gone_long_ago_is_forgotten(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_has_gone_long_ago_is_forgotten(broker: Broker, make_node: MakeNode
         assistant.announce(["door"], [Question("last", "?")])
     node.until_settled()
     gone = [key for key, component in told(broker.port).items() if component.keys() == {"platform"}]
-    assert gone == [f"rule.r{number}" for number in range(5, GONE_KEPT + 5)]
+    assert gone == [f"rule.r{number}.state" for number in range(5, GONE_KEPT + 5)]
 
 
 def test_a_node_that_is_told_to_be_silent_takes_its_device_back_once(

@@ -82,6 +82,19 @@ def test_a_node_with_everything_has_these_entities() -> None:
     }
 
 
+def test_the_documentation_lists_every_entity() -> None:
+    """Platform, name and kind in the table of docs/home-assistant.md; rules are called after their question."""
+    text = (ROOT / "docs/home-assistant.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+?) \| (\w*) ?\|", text, re.M)
+    listed = {(platform, kind, name) for platform, name, kind in rows if not name.startswith("the question of a rule")}
+    kinds = {"config": "configuration", "diagnostic": "diagnostic", None: ""}
+    assert listed == {
+        (component["platform"], kinds[component.get("entity_category")], component["name"])
+        for component in components(TOPICS, ["door"]).values()
+    }
+    assert len(rows) == len(listed) + 2 == len(FOUND)
+
+
 def test_pictures_are_told_only_where_they_are_published() -> None:
     """An image without a picture would stay empty for ever."""
     assert "rule.dark.snapshot" not in components(TOPICS, ["door"], [Question("dark", "Is it dark?")])

@@ -22,7 +22,6 @@ from edge_app.state import state_folder
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
 Name = Annotated[str, Field(pattern=NAME)]
-TOPIC = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"  # plain levels, no wildcard
 SOURCE_KINDS = ("/dev/", "v4l2:", "rtsp://", "rtsps://", "http://", "https://", "file:", "scene:")
 
 
@@ -30,6 +29,9 @@ class Section(BaseModel):
     """A table of the file: frozen, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+TOPIC = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"  # plain levels, no wildcard
 
 
 def _default_node_id() -> str:
@@ -268,23 +270,6 @@ class CameraConfig(Section):
         return source
 
 
-class HomeAssistantConfig(Section):
-    """What Home Assistant is told, so that it finds this board by itself."""
-
-    enabled: bool = Field(default=False, description="Announce this board to Home Assistant (MQTT device discovery).")
-    device_name: str | None = Field(
-        default=None, min_length=1, max_length=64, description="Name of the board there; left out: `node.id`."
-    )
-    discovery_prefix: str = Field(
-        default="homeassistant", pattern=TOPIC, description="First level of the discovery topics, as set there."
-    )
-    birth_topic: str = Field(
-        default="homeassistant/status",
-        pattern=TOPIC,
-        description="Where Home Assistant says `online` when it has started, as set there.",
-    )
-
-
 class DisplayConfig(Section):
     """Where the overlay is shown."""
 
@@ -355,6 +340,23 @@ class MetricsConfig(Section):
         return address
 
 
+class HomeAssistantConfig(Section):
+    """What Home Assistant is told, so that it finds this board by itself."""
+
+    enabled: bool = Field(default=False, description="Announce this board to Home Assistant (MQTT device discovery).")
+    device_name: str | None = Field(
+        default=None, min_length=1, max_length=64, description="Name of the board there; left out: `node.id`."
+    )
+    discovery_prefix: str = Field(
+        default="homeassistant", pattern=TOPIC, description="First level of the discovery topics, as set there."
+    )
+    birth_topic: str = Field(
+        default="homeassistant/status",
+        pattern=TOPIC,
+        description="Where Home Assistant says `online` when it has started, as set there.",
+    )
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -364,12 +366,12 @@ class Config(Section):
     caption: CaptionConfig = Field(default_factory=CaptionConfig)
     ask: AskConfig = Field(default_factory=AskConfig)
     camera: tuple[CameraConfig, ...] = Field(min_length=1, max_length=16)
-    home_assistant: HomeAssistantConfig = Field(default_factory=HomeAssistantConfig)
     display: DisplayConfig = Field(default_factory=DisplayConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
+    home_assistant: HomeAssistantConfig = Field(default_factory=HomeAssistantConfig)
 
     @field_validator("camera")
     @classmethod

@@ -31,9 +31,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-TOPIC = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"  # plain levels, no wildcard
-
-
 def _default_node_id() -> str:
     """The host name, with what a topic level must not hold replaced by "-"."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "node"
@@ -43,6 +40,9 @@ class NodeConfig(Section):
     """Who this board is."""
 
     id: Name = Field(default_factory=_default_node_id, description="Name of this board in every topic.")
+
+
+TOPIC = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"  # plain levels, no wildcard
 
 
 class MqttConfig(Section):

@@ -92,8 +92,7 @@ class Service:
         self._overlay = OverlayState(camera=config.camera[0].name)
 
         mqtt = config.mqtt
-        birth = config.home_assistant.birth_topic if config.home_assistant.enabled else None
-        topics = Topics(mqtt.base, config.node.id, birth)
+        topics = Topics(mqtt.base, config.node.id, config.home_assistant.heard)
         client_id = mqtt.client_id or f"edge-app-{config.node.id}"
         connection = Connection(
             mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer, promise=self._watchdog.promise
@@ -101,9 +100,7 @@ class Service:
         state = state_folder(config.store.dir or config.model.state_dir)
         self._store = Store(state, config.store)
         self._session = Session(connection, topics, self._store.outbox)
-        self._home_assistant = HomeAssistant(
-            config.home_assistant, topics, self._session, state, max_question_chars=config.ask.max_question_chars
-        )
+        self._home_assistant = HomeAssistant(config, topics, self._session, state)
         ids = MessageIds()
         self._publisher = Publisher(self._session, topics, self._store.questions, ids, history=config.caption.history)
 
@@ -233,6 +230,7 @@ class Service:
             self._publisher.event("bundle_rolled_back", told.model_dump())
             self._publisher.info(self._info())
         self._session.check(now_s)
+        self._home_assistant.announce()
         if self._home_assistant.check(now_s):
             self._next_health_s = now_s  # of which the broker keeps nothing for it
         self._reception.resume(now_s)
@@ -267,7 +265,6 @@ class Service:
             self._publisher.camera_status(camera, online=False)
         self._reception.publish_settings()
         self._publisher.info(self._info())
-        self._home_assistant.announce(self._cameras.names())
 
     def _tell_status(self) -> None:
         """One line for `systemctl status`."""

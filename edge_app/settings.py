@@ -356,6 +356,11 @@ class HomeAssistantConfig(Section):
         description="Where Home Assistant says `online` when it has started, as set there.",
     )
 
+    @property
+    def heard(self) -> str | None:
+        """The birth topic, if anybody here wants to know."""
+        return self.birth_topic if self.enabled else None
+
 
 class Config(Section):
     """The whole configuration."""

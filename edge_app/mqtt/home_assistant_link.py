@@ -17,10 +17,10 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 import edge_app
-from edge_app.mqtt.home_assistant import STATE_CHARS, Rule, components, discovery
+from edge_app.mqtt.home_assistant import Rule, components, discovery
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
-from edge_app.settings import HomeAssistantConfig, Section
+from edge_app.settings import Config, Section
 
 FILE_NAME = "home_assistant.json"
 GONE_KEPT = 64  # newest entities that are still told to be gone: Home Assistant may have been away when they went
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Announced(Section):
     """What Home Assistant has been told, and where."""
 
-    topic: str
+    topic: str = Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){3,}$")  # a wildcard would be refused at each connect
     platforms: dict[str, str] = Field(default_factory=dict)
     """Of each component that was announced, those that have gone first."""
 
@@ -42,36 +42,36 @@ class HomeAssistant:
 
     def __init__(
         self,
-        config: HomeAssistantConfig,
+        config: Config,
         topics: Topics,
         session: Session,
         folder: Path,
         *,
-        max_question_chars: int = STATE_CHARS,
         delay_s: Callable[[], float] = lambda: random.uniform(0, JITTER_S),
     ) -> None:
-        self._config, self._topics, self._session = config, topics, session
-        self._max_question_chars, self._delay_s = max_question_chars, delay_s
-        self._topic = f"{config.discovery_prefix}/device/{topics.node}/config"
+        self._config, self._topics, self._session, self._delay_s = config.home_assistant, topics, session, delay_s
+        self._cameras = [camera.name for camera in config.camera]
+        self._max_question_chars = config.ask.max_question_chars
+        self._topic = f"{self._config.discovery_prefix}/device/{topics.node}/config"
         self._file = _File(folder / FILE_NAME)
         self._announced = self._file.read()
         self._payload: bytes | None = None
-        self._told: object = None  # what the payload was made of
+        self._told: list[tuple[str, str, bool]] | None = None  # the rules in the payload
         self._resend_s: float | None = None  # monotonic time
         self._is_withdrawing = False
-        if self._announced and (not config.enabled or self._announced.topic != self._topic):
+        if self._announced and (not self._config.enabled or self._announced.topic != self._topic):
             log.info("home assistant announcement withdrawn topic=%s", self._announced.topic)
             session.set_state(self._announced.topic, b"")  # which removes the device, and the retained message
-            self._is_withdrawing = not config.enabled
+            self._is_withdrawing = not self._config.enabled
             self._announced = None
 
-    def announce(self, cameras: Sequence[str], rules: Sequence[Rule] = ()) -> None:
-        """Tell what this node has, and what it has no more; nothing unless that is enabled."""
-        told = (tuple(cameras), tuple((rule.id, rule.question, rule.snapshot) for rule in rules))
+    def announce(self, rules: Sequence[Rule] = ()) -> None:
+        """Tell what this node has, and what it has no more, if that has changed; nothing unless that is enabled."""
+        told = [(rule.id, rule.question, rule.snapshot) for rule in rules]
         if not self._config.enabled or told == self._told:
             return
         self._told = told
-        found = components(self._topics, cameras, rules, max_question_chars=self._max_question_chars)
+        found = components(self._topics, self._cameras, rules, max_question_chars=self._max_question_chars)
         live = {key: component["platform"] for key, component in found.items()}
         known = self._announced.platforms if self._announced else {}
         gone = dict([(key, platform) for key, platform in known.items() if key not in live][-GONE_KEPT:])

@@ -86,8 +86,8 @@ class Topics:
 
     def subscriptions(self) -> tuple[str, ...]:
         """The topics this node listens to; never its own output."""
-        heard = (self.ask, *(self.setting(key) for key in SETTING_KEYS), f"{self.root}/request/+")
-        return heard if self.birth is None else (*heard, self.birth)
+        births = () if self.birth is None else (self.birth,)
+        return (self.ask, *(self.setting(key) for key in SETTING_KEYS), f"{self.root}/request/+", *births)
 
     def route(self, topic: str) -> tuple[str, str]:
         """Tell what an incoming topic is: ("ask", ""), ("set", key), ("request", command) or ("", "")."""

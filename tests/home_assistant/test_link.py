@@ -11,7 +11,7 @@ import pytest
 
 from edge_app.mqtt.home_assistant_link import FILE_NAME, GONE_KEPT, JITTER_S, HomeAssistant
 from edge_app.mqtt.topics import Topics
-from edge_app.settings import HomeAssistantConfig
+from edge_app.settings import Config
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
 from tests.home_assistant.test_components import Question
 from tests.mqtt.test_session import MakeNode, Node, make_node
@@ -22,13 +22,22 @@ pytestmark = needs_mosquitto
 TOPIC = "homeassistant/device/kitchen/config"
 TOPICS = Topics("edge_app", "kitchen", "homeassistant/status")
 OPEN, DARK = Question("door_open", "Is the door open?"), Question("dark", "Is it dark?")
-ON = HomeAssistantConfig(enabled=True)
-OFF = HomeAssistantConfig()
+ON: dict[str, Any] = {"enabled": True}
+OFF: dict[str, Any] = {}
 
 
-def link(node: Node, folder: Path, config: HomeAssistantConfig = ON, delay_s: float = 0.0) -> HomeAssistant:
-    """The announcement of a run of the service."""
-    return HomeAssistant(config, TOPICS, node.session, folder, delay_s=lambda: delay_s)
+def link(
+    node: Node, folder: Path, settings: dict[str, Any] = ON, *, camera: str = "door", **delay_s: Any
+) -> HomeAssistant:
+    """The announcement of a run of the service, whose `[home_assistant]` is `settings`."""
+    config = Config.model_validate(
+        {
+            "model": {"bundles": (folder,)},
+            "camera": ({"name": camera, "source": "scene:"},),
+            "home_assistant": settings,
+        }
+    )
+    return HomeAssistant(config, TOPICS, node.session, folder, **delay_s)
 
 
 def retained(port: int, topic: str = TOPIC) -> bytes | None:
@@ -52,7 +61,7 @@ def told(port: int) -> dict[str, Any]:
 def test_a_client_that_comes_later_is_told_of_the_device(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
     """Retained, with who it is, who says so, and where it says that it is there."""
     node = make_node(broker.port)
-    link(node, tmp_path).announce(["door"], [OPEN])
+    link(node, tmp_path).announce([OPEN])
     node.until_settled()
     payload = json.loads(retained(broker.port) or b"")
     assert payload["device"]["identifiers"] == ["edge_app_kitchen"]
@@ -66,7 +75,7 @@ def test_nothing_is_told_unless_it_is_enabled(broker: Broker, make_node: MakeNod
     """Not even an empty message, which needs a right of its own at a careful broker."""
     watcher = Watcher(broker.port, "homeassistant/#")
     node = make_node(broker.port)
-    link(node, tmp_path, OFF).announce(["door"])
+    link(node, tmp_path, OFF).announce()
     node.until_settled()
     watcher.publish("homeassistant/marker", "")
     watcher.expect(lambda message: message.topic == "homeassistant/marker", "the marker")
@@ -81,18 +90,18 @@ def test_a_component_that_has_gone_is_sent_with_its_platform_only(
     """That is how Home Assistant removes one: within a run, in the next one, and no more once it has come back."""
     node = make_node(broker.port)
     first = link(node, tmp_path)
-    first.announce(["door"], [OPEN, DARK])
-    first.announce(["door"], [DARK])
+    first.announce([OPEN, DARK])
+    first.announce([DARK])
     node.until_settled()
     assert told(broker.port)["rule.door_open.state"] == {"platform": "binary_sensor"}
-    second = link(node, tmp_path)
-    second.announce(["yard"], [DARK])
+    second = link(node, tmp_path, camera="yard")
+    second.announce([DARK])
     node.until_settled()
     components = told(broker.port)
     assert components["camera.door.ask"] == {"platform": "text"}
     assert components["rule.door_open.state"] == {"platform": "binary_sensor"}
     assert components["rule.dark.state"]["name"] == "Is it dark?"
-    second.announce(["yard"], [DARK, OPEN])
+    second.announce([DARK, OPEN])
     node.until_settled()
     assert told(broker.port)["rule.door_open.state"]["name"] == "Is the door open?"
 
@@ -101,9 +110,9 @@ def test_what_has_gone_long_ago_is_forgotten(broker: Broker, make_node: MakeNode
     """Rules that come and go for years do not make the message grow without end."""
     node = make_node(broker.port)
     assistant = link(node, tmp_path)
-    assistant.announce(["door"], [Question(f"r{number}", "?") for number in range(GONE_KEPT + 5)])
+    assistant.announce([Question(f"r{number}", "?") for number in range(GONE_KEPT + 5)])
     for _ in range(2):
-        assistant.announce(["door"], [Question("last", "?")])
+        assistant.announce([Question("last", "?")])
     node.until_settled()
     gone = [key for key, component in told(broker.port).items() if component.keys() == {"platform"}]
     assert gone == [f"rule.r{number}.state" for number in range(5, GONE_KEPT + 5)]
@@ -114,12 +123,12 @@ def test_a_node_that_is_told_to_be_silent_takes_its_device_back_once(
 ) -> None:
     """Disabled after it was enabled: an empty retained message removes the device; then there is nothing to do."""
     node = make_node(broker.port)
-    link(node, tmp_path).announce(["door"])
+    link(node, tmp_path).announce()
     node.until_settled()
     assert retained(broker.port)
     watcher = Watcher(broker.port, TOPIC)
     silent = link(node, tmp_path, OFF)
-    silent.announce(["door"])
+    silent.announce()
     watcher.expect(lambda message: message.payload == b"", "the removal")
     node.until(lambda: silent.check(time.monotonic()) or not (tmp_path / FILE_NAME).exists(), "the end of it")
     assert retained(broker.port) is None
@@ -132,7 +141,7 @@ def test_a_node_that_is_told_to_be_silent_takes_its_device_back_once(
 def test_the_removal_waits_for_the_broker(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
     """A run that ends before the broker has come leaves the removal to the next one."""
     node = make_node(broker.port)
-    link(node, tmp_path).announce(["door"])
+    link(node, tmp_path).announce()
     node.until_settled()
     broker.stop()
     node.until(lambda: not node.session.connected, "the end of the connection")
@@ -144,22 +153,22 @@ def test_the_removal_waits_for_the_broker(broker: Broker, make_node: MakeNode, t
 def test_an_announcement_elsewhere_takes_the_old_one_back(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
     """Another prefix: Home Assistant must not be left with two devices of one name."""
     node = make_node(broker.port)
-    link(node, tmp_path).announce(["door"])
+    link(node, tmp_path).announce()
     node.until_settled()
-    link(node, tmp_path, HomeAssistantConfig(enabled=True, discovery_prefix="ha/discovery")).announce(["door"])
+    link(node, tmp_path, {**ON, "discovery_prefix": "ha/discovery"}).announce()
     node.until_settled()
     assert retained(broker.port) is None
     assert retained(broker.port, "ha/discovery/device/kitchen/config")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"topic": 5}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"topic": 5}', b'{"topic": "a/b/#/d"}', b"\xff\xfe"])
 def test_a_record_that_cannot_be_read_stops_nothing(
     broker: Broker, make_node: MakeNode, tmp_path: Path, content: bytes
 ) -> None:
     """It costs the removal of what has gone since, no more."""
     (tmp_path / FILE_NAME).write_bytes(content)
     node = make_node(broker.port)
-    link(node, tmp_path).announce(["door"])
+    link(node, tmp_path).announce()
     node.until_settled()
     assert "camera.door.caption" in told(broker.port)
 
@@ -168,7 +177,7 @@ def test_a_folder_that_takes_nothing_stops_nothing(broker: Broker, make_node: Ma
     """A file where the folder should be: the announcement is made all the same."""
     (tmp_path / "file").touch()
     node = make_node(broker.port)
-    link(node, tmp_path / "file").announce(["door"])
+    link(node, tmp_path / "file").announce()
     node.until_settled()
     assert retained(broker.port)
 
@@ -176,15 +185,15 @@ def test_a_folder_that_takes_nothing_stops_nothing(broker: Broker, make_node: Ma
 def test_a_birth_is_answered_once_and_not_at_once(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
     """Two births within the delay are one; what is retained or no birth is none; the delay is not the same twice."""
     node = make_node(broker.port)
-    assistant = link(node, tmp_path, delay_s=3.0)
-    assistant.announce(["door"])
+    assistant = link(node, tmp_path, delay_s=lambda: 3.0)
+    assistant.announce()
     assistant.hear(b"online", 100.0, retained=True)
     assistant.hear(b"offline", 100.0, retained=False)
     assert not assistant.check(1000.0)
     assistant.hear(b"online", 1000.0, retained=False)
     assistant.hear(b"online", 1002.9, retained=False)
     assert [assistant.check(now_s) for now_s in (1002.9, 1003.0, 1003.1, 2000.0)] == [False, True, False, False]
-    jittering = HomeAssistant(ON, TOPICS, node.session, tmp_path)
+    jittering = link(node, tmp_path)
     delays_s = {jittering._delay_s() for _ in range(20)}
     assert len(delays_s) == 20 and all(0 <= delay_s <= JITTER_S for delay_s in delays_s)
 

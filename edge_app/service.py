@@ -200,9 +200,7 @@ class Service:
     def _receive(self, message: Inbound) -> None:
         """A stranger's message must not end the service, whatever it finds in us."""
         try:
-            if message.topic == self._config.home_assistant.birth_topic:
-                self._home_assistant.hear(message.payload, time.monotonic(), retained=message.retained)
-            else:
+            if not self._home_assistant.takes(message, time.monotonic()):
                 self._reception.handle(message)
         except Exception:
             self._reception.dropped["failed"] += 1

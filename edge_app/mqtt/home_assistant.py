@@ -17,7 +17,7 @@ from edge_app.messages import encode
 from edge_app.mqtt.topics import Topics
 
 STATE_CHARS = 255  # Home Assistant refuses a longer state, and longer text
-EVENT_TYPES = ("bundle_rolled_back", "gap", "rule_off", "rule_on")  # it drops an event of a type that it was not told
+EVENT_TYPES = ("bundle_rolled_back", "gap", "rule_off", "rule_on", "store_spoilt")  # it drops those it was not told of
 
 Component = dict[str, Any]
 """The settings of one entity, `platform` among them."""

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 import edge_app
 from edge_app.mqtt.home_assistant import Rule, components, discovery
+from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
 from edge_app.settings import Config, Section
@@ -82,10 +83,13 @@ class HomeAssistant:
         self._file.write(self._announced)  # before the broker has it: what it has, can be taken back
         self._session.set_state(self._topic, payload)
 
-    def hear(self, payload: bytes, now_s: float, *, retained: bool) -> None:
-        """Take a message of the birth topic; a retained one is old, and the connect has just said everything."""
-        if payload == b"online" and not retained and self._resend_s is None:
+    def takes(self, message: Inbound, now_s: float) -> bool:
+        """Take a message of the birth topic; False for any other. A retained one is old, and changes nothing."""
+        if message.topic != self._topics.birth:
+            return False
+        if message.payload == b"online" and not message.retained and self._resend_s is None:
             self._resend_s = now_s + self._delay_s()
+        return True
 
     def check(self, now_s: float) -> bool:
         """Do what is due; tell whether Home Assistant, which has seen only what is retained, was told again."""

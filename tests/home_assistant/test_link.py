@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edge_app.mqtt.home_assistant_link import FILE_NAME, GONE_KEPT, JITTER_S, HomeAssistant
+from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.topics import Topics
 from edge_app.settings import Config
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
@@ -38,6 +39,11 @@ def link(
         }
     )
     return HomeAssistant(config, TOPICS, node.session, folder, **delay_s)
+
+
+def birth(payload: bytes = b"online", *, retained: bool = False) -> Inbound:
+    """What Home Assistant says when it has started."""
+    return Inbound("homeassistant/status", payload, len(payload), retained)
 
 
 def retained(port: int, topic: str = TOPIC) -> bytes | None:
@@ -187,11 +193,12 @@ def test_a_birth_is_answered_once_and_not_at_once(broker: Broker, make_node: Mak
     node = make_node(broker.port)
     assistant = link(node, tmp_path, delay_s=lambda: 3.0)
     assistant.announce()
-    assistant.hear(b"online", 100.0, retained=True)
-    assistant.hear(b"offline", 100.0, retained=False)
+    assert not assistant.takes(Inbound("edge_app/kitchen/ask", b"online", 6, retained=False), 100.0)
+    assert assistant.takes(birth(b"online", retained=True), 100.0)
+    assert assistant.takes(birth(b"offline"), 100.0)
     assert not assistant.check(1000.0)
-    assistant.hear(b"online", 1000.0, retained=False)
-    assistant.hear(b"online", 1002.9, retained=False)
+    assistant.takes(birth(), 1000.0)
+    assistant.takes(birth(), 1002.9)
     assert [assistant.check(now_s) for now_s in (1002.9, 1003.0, 1003.1, 2000.0)] == [False, True, False, False]
     jittering = link(node, tmp_path)
     delays_s = {jittering._delay_s() for _ in range(20)}

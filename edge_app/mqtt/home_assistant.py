@@ -150,11 +150,10 @@ def _camera(topics: Topics, camera: str, label: str, max_question_chars: int) ->
 
 def _rule(topics: Topics, rule: Rule) -> dict[str, Component]:
     """Whether a standing question is answered with yes, and the picture of its newest event where that is published."""
-    name = rule.question[:STATE_CHARS]
     entities: dict[str, Component] = {
         "state": {
             "platform": "binary_sensor",
-            "name": name,
+            "name": rule.question[:STATE_CHARS],
             "icon": "mdi:eye-check",
             "state_topic": topics.rule(rule.id, "state"),
             "value_template": "{{ value if value in ('ON', 'OFF') else 'None' }}",  # None: unknown to Home Assistant
@@ -164,7 +163,7 @@ def _rule(topics: Topics, rule: Rule) -> dict[str, Component]:
     if rule.snapshot:
         entities["snapshot"] = {
             "platform": "image",
-            "name": name,
+            "name": f"Picture: {rule.question}"[:STATE_CHARS],
             "image_topic": topics.rule(rule.id, "snapshot"),
             "content_type": "image/jpeg",
         }

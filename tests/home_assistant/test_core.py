@@ -150,12 +150,12 @@ def test_home_assistant_follows_rules_that_come_and_go(broker: Broker, core: Cor
     watcher.publish(f"{NODE}/rule/door_open/attributes", '{"p_yes": 0.01}', retain=True)
     wait_until(lambda: core.do("states")[door]["attributes"].get("p_yes") == 0.01, "the attributes")
     watcher.publish(f"{NODE}/rule/door_open/snapshot", b"\xff\xd8\xff\xd9", retain=True)
-    core.shows("image.kitchen_is_the_door_open", lambda state: state != "unknown")
+    core.shows("image.kitchen_picture_is_the_door_open", lambda state: state != "unknown")
     watcher.publish(f"{NODE}/event", '{"v": 1, "event_type": "rule_on", "id": "door_open"}')
     assert core.shows("event.kitchen_event", lambda state: state != "unknown")["event_type"] == "rule_on"
     gone = {"rule.door_open.state": "binary_sensor", "rule.door_open.snapshot": "image"}
     watcher.publish(TOPIC, discovery(TOPICS, "kitchen", "1", components(TOPICS, ["door"]), gone), retain=True)
     wait_until(lambda: door not in core.do("registry")["entities"], "the end of the rule", CORE_PATIENCE_S)
-    assert "image.kitchen_is_the_door_open" not in core.do("states")
+    assert "image.kitchen_picture_is_the_door_open" not in core.do("states")
     assert core.do("warnings") == []
     watcher.close()

@@ -14,14 +14,14 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import edge_app
 from edge_app.mqtt.home_assistant import Rule, components, discovery
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
-from edge_app.settings import Config, Section
+from edge_app.settings import Config
 
 FILE_NAME = "home_assistant.json"
 GONE_KEPT = 64  # newest entities that are still told to be gone: Home Assistant may have been away when they went
@@ -30,8 +30,10 @@ JITTER_S = 5.0  # longest delay after a birth: a fleet must not answer at once
 log = logging.getLogger(__name__)
 
 
-class Announced(Section):
+class Announced(BaseModel):
     """What Home Assistant has been told, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     topic: str = Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){3,}$")  # a wildcard would be refused at each connect
     platforms: dict[str, str] = Field(default_factory=dict)

@@ -36,6 +36,7 @@ from edge_app.mqtt.events import (
     SubscriptionsRefused,
     Unreachable,
 )
+from edge_app.mqtt.home_assistant_link import HomeAssistant
 from edge_app.mqtt.requests import Inbound, Rules
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
@@ -93,13 +94,15 @@ class Service:
         self._overlay = OverlayState(camera=config.camera[0].name)
 
         mqtt = config.mqtt
-        topics = Topics(mqtt.base, config.node.id)
+        topics = Topics(mqtt.base, config.node.id, config.home_assistant.heard)
         client_id = mqtt.client_id or f"edge-app-{config.node.id}"
         connection = Connection(
             mqtt, client_id, topics.availability, self._inbox.post, self._inbox.offer, promise=self._watchdog.promise
         )
-        self._store = Store(state_folder(config.store.dir or config.model.state_dir), config.store)
+        state = state_folder(config.store.dir or config.model.state_dir)
+        self._store = Store(state, config.store)
         self._session = Session(connection, topics, self._store.outbox)
+        self._home_assistant = HomeAssistant(config, topics, self._session, state)
         ids = MessageIds()
         self._publisher = Publisher(self._session, topics, self._store.questions, ids, history=config.caption.history)
 
@@ -211,7 +214,8 @@ class Service:
     def _receive(self, message: Inbound) -> None:
         """A stranger's message must not end the service, whatever it finds in us."""
         try:
-            self._reception.handle(message)
+            if not self._home_assistant.takes(message, time.monotonic()):
+                self._reception.handle(message)
         except Exception:
             self._reception.dropped["failed"] += 1
             log.exception("message failed topic=%r size_bytes=%d", message.topic[:100], message.size_bytes)
@@ -240,6 +244,9 @@ class Service:
             self._publisher.event("bundle_rolled_back", told.model_dump())
             self._publisher.info(self._info())
         self._session.check(now_s)
+        self._home_assistant.announce(self._rules.rules)
+        if self._home_assistant.check(now_s):
+            self._next_health_s = now_s  # of which the broker keeps nothing for it
         self._reception.resume(now_s)
         self._rules.check(now_s, self._scheduler.interval_s)
         self._store.outbox.drop_old()

@@ -36,6 +36,9 @@ class NodeConfig(Section):
     id: Name = Field(default_factory=_default_node_id, description="Name of this board in every topic.")
 
 
+TOPIC = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"  # plain levels, no wildcard
+
+
 class MqttConfig(Section):
     """The broker, and how far it is trusted."""
 
@@ -61,7 +64,7 @@ class MqttConfig(Section):
     protocol: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version spoken.")
     base: str = Field(
         default="edge_app",
-        pattern=r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$",
+        pattern=TOPIC,
         description="First level or levels of every topic.",
     )
     keepalive_s: int = Field(
@@ -345,6 +348,28 @@ class MetricsConfig(Section):
         return address
 
 
+class HomeAssistantConfig(Section):
+    """What Home Assistant is told, so that it finds this board by itself."""
+
+    enabled: bool = Field(default=False, description="Announce this board to Home Assistant (MQTT device discovery).")
+    device_name: str | None = Field(
+        default=None, min_length=1, max_length=64, description="Name of the board there; left out: `node.id`."
+    )
+    discovery_prefix: str = Field(
+        default="homeassistant", pattern=TOPIC, description="First level of the discovery topics, as set there."
+    )
+    birth_topic: str = Field(
+        default="homeassistant/status",
+        pattern=TOPIC,
+        description="Where Home Assistant says `online` when it has started, as set there.",
+    )
+
+    @property
+    def heard(self) -> str | None:
+        """The birth topic, if anybody here wants to know."""
+        return self.birth_topic if self.enabled else None
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -361,6 +386,7 @@ class Config(Section):
     log: LogConfig = Field(default_factory=LogConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
+    home_assistant: HomeAssistantConfig = Field(default_factory=HomeAssistantConfig)
 
     @field_validator("camera")
     @classmethod

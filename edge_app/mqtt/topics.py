@@ -15,6 +15,8 @@ class Topics:
 
     base: str
     node: str
+    birth: str | None = None
+    """Where Home Assistant says that it has started; None: that changes nothing here."""
 
     @property
     def root(self) -> str:
@@ -75,6 +77,10 @@ class Topics:
         """The setting as it is, retained."""
         return f"{self.root}/{key}/state"
 
+    def request(self, command: str) -> str:
+        """Where a command is given."""
+        return f"{self.root}/request/{command}"
+
     def response(self, command: str) -> str:
         """Responses to commands that brought no response topic."""
         return f"{self.root}/response/{command}"
@@ -82,7 +88,8 @@ class Topics:
     def subscriptions(self) -> tuple[str, ...]:
         """The topics this node listens to; never its own output."""
         commands = (f"{self.root}/request/+", f"{self.root}/request/rule/+")
-        return (self.ask, *(self.setting(key) for key in SETTING_KEYS), *commands)
+        births = () if self.birth is None else (self.birth,)
+        return (self.ask, *(self.setting(key) for key in SETTING_KEYS), *commands, *births)
 
     def route(self, topic: str) -> tuple[str, str]:
         """Tell what an incoming topic is: ("ask", ""), ("set", key), ("request", "info" or "rule/add") or ("", "")."""

@@ -87,6 +87,11 @@ class RuleKeeper:
         return len(self._standing)
 
     @property
+    def rules(self) -> list[RuleConfig]:
+        """Every rule, as it was made."""
+        return [standing.rule for standing in self._standing.values()]
+
+    @property
     def states(self) -> dict[str, State]:
         """The state of each rule."""
         return {id: standing.judge.state for id, standing in self._standing.items()}

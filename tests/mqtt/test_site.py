@@ -69,6 +69,7 @@ def test_the_service_works_at_the_sample_broker(site: Site, site_broker: SiteBro
     assistant = person(site, site_broker, "homeassistant", "edge_app/#", "homeassistant/#")
     asker = person(site, site_broker, "asker", "edge_app/#")
     environ = {f"EDGE_APP_MQTT__{key.upper()}": str(value) for key, value in mqtt.items()}
+    environ["EDGE_APP_HOME_ASSISTANT__ENABLED"] = "true"
     service = start(port, environ={**environ, "EDGE_APP_NODE__ID": node})
     for watcher in (dashboard, assistant, asker):
         watcher.expect(lambda message: message.payload == b"online" and "camera" not in message.topic, "the birth")
@@ -80,6 +81,7 @@ def test_the_service_works_at_the_sample_broker(site: Site, site_broker: SiteBro
     asker.expect(lambda message: message.topic == f"{root}/answer" and body(message)["id"] == "q7", "the answer")
     asker.publish(f"{root}/request/info", "")
     asker.expect(lambda message: message.topic == f"{root}/response/info", "the response")
+    assistant.expect(lambda message: message.topic == f"homeassistant/device/{node}/config", "the announcement")
     assistant.publish(f"{root}/pause/set", "ON")
     assistant.expect(lambda message: (message.topic, message.payload) == (f"{root}/pause/state", b"ON"), "the setting")
     health = body(dashboard.expect(lambda message: message.topic == f"{root}/health", "health"))

@@ -20,6 +20,7 @@ from edge_app.messages import (
     Command,
     ErrorCode,
     Question,
+    Region,
     Result,
     failed,
     from_worker,
@@ -43,6 +44,9 @@ class Cameras(Protocol):
 
     def frame_id(self, name: str) -> int | None:
         """The newest frame of a camera; None if it is offline or has delivered none."""
+
+    def region(self, name: str) -> Region | None:
+        """Where captions and questions without a region look; None: everywhere."""
 
     def problem(self, name: str) -> str:
         """Why a camera is offline, as part of a sentence."""
@@ -170,6 +174,7 @@ class Dispatcher:
                 "op": "caption",
                 "camera": first.camera,
                 "prompt": self.prompt,
+                "region": self._cameras.region(first.camera),
                 # So that a model on two devices can encode that camera's frame while it decodes this one.
                 "next": self._scheduler.forecast(time.monotonic(), self._has_new_frame),
             }
@@ -180,7 +185,7 @@ class Dispatcher:
                 "camera": first.camera,
                 "questions": [job.question.question for job in jobs if job.question],
                 "choices": list(asked.choices) if asked.choices else None,
-                "region": list(asked.region) if asked.region else None,
+                "region": asked.region or self._cameras.region(first.camera),
             }
         self._submit(self._number, request)
 

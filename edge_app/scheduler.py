@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_app.messages import Command, Question
@@ -49,8 +49,16 @@ class Job:
 class Scheduler:
     """Bounded queue of awaited jobs, and one due time a camera. Plain state: the clock is an argument."""
 
-    def __init__(self, cameras: Sequence[str], interval_s: float, queue_length: int) -> None:
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        interval_s: float,
+        queue_length: int,
+        own_interval_s: Mapping[str, float] | None = None,
+    ) -> None:
+        """`interval_s` is between the captions of a camera that is not in `own_interval_s`."""
         self.interval_s = interval_s
+        self._own_interval_s = dict(own_interval_s or {})
         self.paused = False
         self._queue_length = queue_length
         self._waiting: deque[Job] = deque()
@@ -86,11 +94,10 @@ class Scheduler:
         return [first, *companions]
 
     def _next_job(self, now_s: float, can_caption: Callable[[str], bool]) -> Job | None:
-        grace_s = self.interval_s / 2 if self._waiting else 0.0
         if self._waiting and not self._was_question:
             self._was_question = True
             return self._waiting.popleft()
-        camera = self._due_camera(now_s - grace_s, can_caption)
+        camera = self._due_camera(now_s, can_caption, late=0.5 if self._waiting else 0.0)
         if camera is not None:
             self._last_caption_s[camera] = now_s
             self._was_question = False
@@ -101,10 +108,10 @@ class Scheduler:
         """The camera that the next job will caption, as far as is known now: one is due and nobody waits."""
         return None if self._waiting else self._due_camera(now_s, can_caption)
 
-    def _due_camera(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
-        """The camera whose caption has been due longest."""
-        for camera in sorted(self._last_caption_s, key=lambda name: self._last_caption_s[name]):
-            if self._due_s(camera) <= now_s and can_caption(camera):
+    def _due_camera(self, now_s: float, can_caption: Callable[[str], bool], late: float = 0.0) -> str | None:
+        """The camera whose caption has been due longest, and for at least the part `late` of its interval."""
+        for camera in sorted(self._last_caption_s, key=self._due_s):
+            if self._due_s(camera) + late * self._interval_of(camera) <= now_s and can_caption(camera):
                 return camera
         return None
 
@@ -125,4 +132,7 @@ class Scheduler:
         return min((self._due_s(camera) for camera in cameras), default=math.inf)
 
     def _due_s(self, camera: str) -> float:
-        return math.inf if self.paused else self._last_caption_s[camera] + self.interval_s
+        return math.inf if self.paused else self._last_caption_s[camera] + self._interval_of(camera)
+
+    def _interval_of(self, camera: str) -> float:
+        return self._own_interval_s.get(camera, self.interval_s)

@@ -113,7 +113,8 @@ class Service:
         )
         ready_within_s = max(READY_WITHIN_S, model.start_timeout_s)
         self._bundles = Probation(model.bundles, self._model.renew, ready_within_s=ready_within_s)
-        scheduler = Scheduler(self._cameras.names(), config.caption.interval_s, config.ask.queue_length)
+        own_interval_s = {camera.name: camera.interval_s for camera in config.camera if camera.interval_s is not None}
+        scheduler = Scheduler(self._cameras.names(), config.caption.interval_s, config.ask.queue_length, own_interval_s)
         scheduler.paused = not config.caption.enabled
         self._dispatcher = Dispatcher(
             scheduler,

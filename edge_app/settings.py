@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from edge_app.minisign import parse_public_key
 from edge_app.state import state_folder
@@ -239,6 +239,20 @@ class AskConfig(Section):
         return timeout_s
 
 
+def _with_area(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(
+            f"{list(box)} is no part of a picture; write [left, top, right, bottom] as fractions, "
+            "left < right and top < bottom, within 0 to 1"
+        )
+    return box
+
+
+Box = Annotated[tuple[float, float, float, float], AfterValidator(_with_area)]
+"""Left, top, right, bottom as fractions of a picture."""
+
+
 class CameraConfig(Section):
     """One camera."""
 
@@ -250,6 +264,22 @@ class CameraConfig(Section):
     width_px: int = Field(default=1280, ge=16, le=3840, description="Width asked of the camera.")
     height_px: int = Field(default=720, ge=16, le=3840, description="Height asked of the camera.")
     fps: int = Field(default=15, ge=1, le=120, description="Frames per second asked of the camera.")
+    rotation: Literal[0, 90, 180, 270] = Field(
+        default=0, description="Degrees by which its picture is turned clockwise, for a camera that hangs otherwise."
+    )
+    crop: Box | None = Field(
+        default=None,
+        description="The part of the turned picture that is used, by model and display alike: left, top, right, bottom "
+        "as fractions of it; left out: all.",
+    )
+    region: Box | None = Field(
+        default=None,
+        description="The part of what is used where captions, and questions without a region of their own, look; left "
+        "out: everywhere.",
+    )
+    interval_s: float | None = Field(
+        default=None, ge=0, le=86_400, description="Seconds between its captions; left out: `caption.interval_s`."
+    )
     stall_s: float = Field(
         default=6, ge=1, le=600, description="Seconds without a sign of life until its process is replaced."
     )

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -55,6 +55,8 @@ def kind(annotation: Any) -> str:
         return ", ".join(f"`{toml(value)}`" for value in arguments)
     if origin in (Union, types.UnionType):
         return kind(next(argument for argument in arguments if argument is not type(None)))
+    if origin is Annotated:
+        return kind(arguments[0])
     if origin is tuple:
         return f"list of {kind(arguments[0])}"
     names = {"str": "text", "int": "integer", "float": "number", "bool": "switch", "Path": "path"}

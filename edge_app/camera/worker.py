@@ -7,6 +7,7 @@ the frame buffer stops, and the parent kills this process.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from edge_app.backoff import Backoff
 from edge_app.camera import FrameSource, Picture, open_source
 from edge_app.camera.content import AFTER_S, Content, ContentJudge
+from edge_app.camera.view import view
 from edge_app.child import ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
@@ -92,19 +94,26 @@ class CameraWorker:
                     raise CameraError(f"The camera {self._config.name} gave {damaged} damaged frames in a row.")
                 continue
             damaged = 0
+            image = view(image, self._config.rotation, self._config.crop)
             captured_s = time.monotonic()
-            self._frames.write(image, ts=time.time(), captured_s=captured_s)
-            if opened_s is None:
+            if opened_s is None:  # told before the frame, with which the parent logs that the camera is online
                 opened_s = captured_s
                 self._last_reason = ""
-                self._link.send({"event": "opened", "detail": source.description})
+                self._link.send({"event": "opened", "detail": source.description + self._what_is_used(image)})
             elif captured_s - opened_s > STEADY_S:
                 # Not at the first frame: a source that gives one and fails would be opened twice a second for ever.
                 self._backoff.reset()
+            self._frames.write(image, ts=time.time(), captured_s=captured_s)
             if source.period_s == 0:  # live: a still picture or a drawn scene may stand still as long as it likes
                 self._look_at(image, captured_s)
             due_s = max(due_s + source.period_s, time.monotonic() - source.period_s)
             self._wait_until(due_s)
+
+    def _what_is_used(self, image: Picture) -> str:
+        """What becomes of the picture that was opened, as the end of a description; "" if it is used as it comes."""
+        turned = f", turned by {self._config.rotation} degrees" if self._config.rotation else ""
+        height_px, width_px = image.shape[:2]
+        return turned + (f", cropped to {width_px}x{height_px}" if self._config.crop else "")
 
     def _look_at(self, image: Picture, now_s: float) -> None:
         """Tell the parent when the camera turns blind or sees again; CameraError to wake a frozen one up."""
@@ -144,7 +153,7 @@ def main(argv: list[str]) -> int:
     import cv2
 
     cv2.setNumThreads(1)  # the other cores are the model's
-    config = CameraConfig.model_validate(link.hello["camera"])
+    config = CameraConfig.model_validate_json(json.dumps(link.hello["camera"]))  # strict types: a list is no tuple
     CameraWorker(link, config, FrameBuffer.attach(link.hello["frames_fd"])).run()
     return 0
 

@@ -1,0 +1,85 @@
+"""Rotation and crop, to the pixel: alone, and through a camera's process into the shared buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_app.camera import Picture
+from edge_app.camera.view import view
+from edge_app.settings import Box
+
+if TYPE_CHECKING:
+    from tests.camera.conftest import Watched
+
+WIDTH_PX, HEIGHT_PX = 16, 8
+
+
+def numbered() -> Picture:
+    """[8, 16, 3]: every pixel has a value of its own, row * 16 + column, in the first channel."""
+    image = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    image[..., 0] = np.arange(HEIGHT_PX * WIDTH_PX).reshape(HEIGHT_PX, WIDTH_PX)
+    image[..., 2] = 200  # red, so that channels that change places are seen
+    return image
+
+
+@pytest.mark.parametrize(
+    ("rotation", "code"),
+    [
+        (0, None),
+        (90, cv2.ROTATE_90_CLOCKWISE),
+        (180, cv2.ROTATE_180),
+        (270, cv2.ROTATE_90_COUNTERCLOCKWISE),
+    ],
+)
+def test_rotation_is_clockwise(rotation: int, code: int | None) -> None:
+    """Each rotation equals OpenCV's own; 90 degrees bring the lower left corner (row 7, column 0) to the upper left."""
+    image = numbered()
+    turned = view(image, rotation, None)
+    assert np.array_equal(turned, image if code is None else cv2.rotate(image, code))
+    assert turned[0, 0, 0] == {0: 0, 90: 7 * 16, 180: 127, 270: 15}[rotation]
+
+
+def test_crop_is_a_part_of_the_turned_picture() -> None:
+    """Turned by 90 degrees it is 8 wide and 16 high; its right half, upper quarter is columns 4-7 of rows 0-3."""
+    image = numbered()
+    part = view(image, 90, (0.5, 0.0, 1.0, 0.25))
+    assert part.shape == (4, 4, 3)
+    # Row 0 of the turned picture is column 0 of the original from below: rows 7 to 0; its columns 4-7: rows 3 to 0.
+    assert part[0, :, 0].tolist() == [3 * 16, 2 * 16, 16, 0]
+    assert part[3, :, 0].tolist() == [3 * 16 + 3, 2 * 16 + 3, 16 + 3, 3]
+
+
+@pytest.mark.parametrize("edge", [0.1, 1 / 3, 0.47, 0.5, 0.53, 0.999, 1e-9])
+def test_crops_that_share_an_edge_are_the_whole(edge: float) -> None:
+    """Left and right of any edge: no pixel twice and none missing, unless one side would have none."""
+    image = numbered()
+    left, right = view(image, 0, (0, 0, edge, 1)), view(image, 0, (edge, 0, 1, 1))
+    if 0.5 / WIDTH_PX < edge < 1 - 0.5 / WIDTH_PX:
+        assert np.array_equal(np.hstack([left, right]), image)
+    else:
+        assert min(left.shape[1], right.shape[1]) == 1  # a sliver is one pixel, which the other side has too
+
+
+@pytest.mark.parametrize("crop", [(0.0, 0.0, 1e-9, 1e-9), (1 - 1e-9, 1 - 1e-9, 1.0, 1.0)])
+def test_the_smallest_crop_is_a_pixel(crop: Box) -> None:
+    """A part without a whole pixel is the one at its place, never an empty picture."""
+    assert view(numbered(), 0, crop).shape == (1, 1, 3)
+
+
+def test_the_shared_picture_is_turned_and_cut(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    """The camera's process applies both before the buffer: what model and display read is exact to the pixel."""
+    path = tmp_path / "numbered.png"
+    cv2.imwrite(str(path), numbered())
+    watched = watch(f"file:{path}", rotation=270, crop=(0.0, 0.25, 0.5, 0.75), fps=25)
+    watched.until_online()
+    frame = watched.supervisor.buffer.latest()
+    assert frame is not None
+    turned = cv2.rotate(numbered(), cv2.ROTATE_90_COUNTERCLOCKWISE)  # [16, 8, 3]
+    assert np.array_equal(frame.image, turned[4:12, :4])
+    assert "turned by 270 degrees, cropped to 4x8" in watched.supervisor.info["detail"]

@@ -22,7 +22,8 @@ from edge_app.state import state_folder
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
 Name = Annotated[str, Field(pattern=NAME)]
-SOURCE_KINDS = ("/dev/", "v4l2:", "rtsp://", "rtsps://", "http://", "https://", "file:", "scene:")
+NETWORK_KINDS = ("rtsp://", "rtsps://", "http://", "https://")
+SOURCE_KINDS = ("/dev/", "v4l2:", *NETWORK_KINDS, "file:", "scene:")
 
 
 class Section(BaseModel):
@@ -261,6 +262,10 @@ class CameraConfig(Section):
         min_length=1,
         description="`/dev/video0`, `rtsp://...`, `http://...`, `file:PATH` (video, image, folder) or `scene:`.",
     )
+    credentials_file: Path | None = Field(
+        default=None,
+        description="File with one line `user:password` for an RTSP or HTTP camera; not readable by everybody.",
+    )
     width_px: int = Field(default=1280, ge=16, le=3840, description="Width asked of the camera.")
     height_px: int = Field(default=720, ge=16, le=3840, description="Height asked of the camera.")
     fps: int = Field(default=15, ge=1, le=120, description="Frames per second asked of the camera.")
@@ -295,6 +300,18 @@ class CameraConfig(Section):
             shown = without_credentials(source)
             raise ValueError(f"the source {shown!r} is of no known kind; it begins with {', '.join(SOURCE_KINDS)}")
         return source
+
+    @field_validator("credentials_file")
+    @classmethod
+    def _login_is_used_once(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        source = info.data.get("source")
+        if path is None or source is None:
+            return path
+        if not source.startswith(NETWORK_KINDS):
+            raise ValueError(f"credentials_file is set but the source is none of {', '.join(NETWORK_KINDS)}; remove it")
+        if "@" in source.split("/")[2]:
+            raise ValueError("credentials_file is set and the source has a login too; take it out of the source")
+        return path
 
 
 class DisplayConfig(Section):
@@ -396,6 +413,7 @@ class Config(Section):
             del values["mqtt"][key]
         for camera in values["camera"]:
             camera["source"] = without_credentials(camera["source"])
+            del camera["credentials_file"]
         return values
 
 

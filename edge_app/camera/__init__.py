@@ -38,9 +38,10 @@ def open_source(config: CameraConfig) -> FrameSource:
     # Imported by kind: the demo's scene needs no FFmpeg, a USB camera needs no scene.
     kind, _, rest = config.source.partition(":")
     if kind in {"rtsp", "rtsps", "http", "https"}:
+        from edge_app.camera.login import with_login
         from edge_app.camera.stream import open_stream
 
-        return open_stream(config.source, fps=config.fps)
+        return open_stream(with_login(config.source, config.credentials_file), fps=config.fps)
     if kind == "v4l2" or config.source.startswith("/dev/"):
         from edge_app.camera.v4l2 import V4l2Source
 

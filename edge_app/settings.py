@@ -23,7 +23,7 @@ from edge_app.state import state_folder
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # one topic level, one file name, one log field
 Name = Annotated[str, Field(pattern=NAME)]
 NETWORK_KINDS = ("rtsp://", "rtsps://", "http://", "https://")
-SOURCE_KINDS = ("/dev/", "v4l2:", *NETWORK_KINDS, "file:", "scene:")
+SOURCE_KINDS = ("/dev/", "v4l2:", *NETWORK_KINDS, "gst:", "file:", "scene:")
 
 
 class Section(BaseModel):
@@ -260,7 +260,8 @@ class CameraConfig(Section):
     name: Name = Field(description="Name of the camera in topics.")
     source: str = Field(
         min_length=1,
-        description="`/dev/video0`, `rtsp://...`, `http://...`, `file:PATH` (video, image, folder) or `scene:`.",
+        description="`/dev/video0`, `rtsp://...`, `http://...`, `file:PATH` (video, image, folder), `gst:PIPELINE` "
+        "(GStreamer) or `scene:`.",
     )
     credentials_file: Path | None = Field(
         default=None,
@@ -309,7 +310,7 @@ class CameraConfig(Section):
             return path
         if not source.startswith(NETWORK_KINDS):
             raise ValueError(f"credentials_file is set but the source is none of {', '.join(NETWORK_KINDS)}; remove it")
-        if "@" in source.split("/")[2]:
+        if "@" in source.partition("?")[0]:
             raise ValueError("credentials_file is set and the source has a login too; take it out of the source")
         return path
 
@@ -428,7 +429,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def without_credentials(source: str) -> str:
-    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`, also within a text; other text unchanged."""
+    """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`, also within a text; other text unchanged.
+
+    In a GStreamer pipeline also the properties of its sources that are called so: `user-pw=secret` is `user-pw=***`.
+    """
+    if source.startswith("gst:"):
+        source = re.sub(r"""\b(user-id|user-pw|passphrase|password)\s*=\s*("[^"]*"|\S+)""", r"\1=***", source)
     # To the last @ of the word: people forget to percent-encode the slash of a password.
     without_login = re.sub(r"([a-z][a-z0-9+.-]*://)\S*@", r"\1***@", source, flags=re.IGNORECASE)
     return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)

@@ -190,6 +190,8 @@ def test_published_configuration_holds_no_secret(tmp_path: Path) -> None:
     assert without_credentials("rtsp://a:b/c@host/x") == "rtsp://***@host/x"
     assert without_credentials("rtsp://a:b@host/x@y") == "rtsp://***@y"  # rather too much than too little
     assert without_credentials("http://host/video?user=a&pwd=b") == "http://host/video?***"
+    pipeline = 'gst:rtspsrc location=rtsp://c/ user-id=me user-pw="a b" ! decodebin'
+    assert without_credentials(pipeline) == "gst:rtspsrc location=rtsp://c/ user-id=*** user-pw=*** ! decodebin"
     assert without_credentials("file:/tmp/a?.jpg") == "file:/tmp/a?.jpg"
     assert without_credentials("file:/tmp/a@b.jpg") == "file:/tmp/a@b.jpg"
 

@@ -28,7 +28,7 @@ MAX_DAMAGED = 25  # frames in a row that cannot be decoded before the source is 
 WAIT_STEP_S = 0.2  # how often a wait looks whether the parent is still there
 # No heart-beat comes while a source is opened. RTSP may take 5 s each to connect, to open, to find video; a device that
 # takes longer than a few seconds hangs.
-OPEN_ALLOWANCE_S = {"rtsp": 15.0, "rtsps": 15.0, "http": 15.0, "https": 15.0}
+OPEN_ALLOWANCE_S = {"rtsp": 15.0, "rtsps": 15.0, "http": 15.0, "https": 15.0, "gst": 15.0}
 LOCAL_OPEN_ALLOWANCE_S = 2.0
 THAW_EVERY_S = 300.0  # a frozen camera is opened anew at most so often: it may well be frozen after it, too
 STEADY_S = 5.0  # a source that has given frames for so long is well again

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge_app.backoff import Backoff
 from edge_app.camera import FrameSource, Picture, open_source
 from edge_app.camera.content import AFTER_S, Content, ContentJudge
-from edge_app.camera.view import view
+from edge_app.camera.view import View
 from edge_app.child import ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
@@ -55,6 +55,7 @@ class CameraWorker:
         self._link = link
         self._config = config
         self._frames = frames
+        self._view = View(config.rotation, config.crop)
         # A camera that returns is to be seen within 5 s: a read that fails after 2 s, the longest wait, an opening.
         self._backoff = Backoff(0.5, 2.0)
         self._last_reason = ""
@@ -94,7 +95,7 @@ class CameraWorker:
                     raise CameraError(f"The camera {self._config.name} gave {damaged} damaged frames in a row.")
                 continue
             damaged = 0
-            image = view(image, self._config.rotation, self._config.crop)
+            image = self._view.of(image)
             captured_s = time.monotonic()
             if opened_s is None:  # told before the frame, with which the parent logs that the camera is online
                 opened_s = captured_s

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_app.camera import Picture
-from edge_app.camera.view import view
+from edge_app.camera.view import View
 from edge_app.settings import Box
 
 if TYPE_CHECKING:
@@ -32,15 +32,22 @@ def numbered() -> Picture:
 def test_rotation_is_clockwise(rotation: int, quarters: int, corner: int) -> None:
     """As NumPy turns, which counts the other way; 90 degrees bring the lower left pixel, 7 * 16, to the upper left."""
     image = numbered()
-    turned = view(image, rotation, None)
+    turned = View(rotation, None).of(image)
     assert np.array_equal(turned, np.rot90(image, quarters))
     assert turned[0, 0, 0] == corner
+
+
+def test_a_view_follows_pictures_that_change_their_size() -> None:
+    """A camera may come back with another size: each picture is turned as if it were the first."""
+    turn = View(90, None)
+    for image in (numbered(), numbered()[:4], numbered()[::-1].copy(), numbered()[:, 2:].copy()):
+        assert np.array_equal(turn.of(image), np.rot90(image, 3))
 
 
 def test_crop_is_a_part_of_the_turned_picture() -> None:
     """Turned by 90 degrees it is 8 wide and 16 high; its right half, upper quarter is columns 4-7 of rows 0-3."""
     image = numbered()
-    part = view(image, 90, (0.5, 0.0, 1.0, 0.25))
+    part = View(90, (0.5, 0.0, 1.0, 0.25)).of(image)
     assert part.shape == (4, 4, 3)
     # Row 0 of the turned picture is column 0 of the original from below: rows 7 to 0; its columns 4-7: rows 3 to 0.
     assert part[0, :, 0].tolist() == [3 * 16, 2 * 16, 16, 0]
@@ -51,7 +58,7 @@ def test_crop_is_a_part_of_the_turned_picture() -> None:
 def test_crops_that_share_an_edge_are_the_whole(edge: float) -> None:
     """Left and right of any edge: no pixel twice and none missing, unless one side would have none."""
     image = numbered()
-    left, right = view(image, 0, (0, 0, edge, 1)), view(image, 0, (edge, 0, 1, 1))
+    left, right = View(0, (0, 0, edge, 1)).of(image), View(0, (edge, 0, 1, 1)).of(image)
     if 0.5 / WIDTH_PX < edge < 1 - 0.5 / WIDTH_PX:
         assert np.array_equal(np.hstack([left, right]), image)
     else:
@@ -61,7 +68,7 @@ def test_crops_that_share_an_edge_are_the_whole(edge: float) -> None:
 @pytest.mark.parametrize("crop", [(0.0, 0.0, 1e-9, 1e-9), (1 - 1e-9, 1 - 1e-9, 1.0, 1.0)])
 def test_the_smallest_crop_is_a_pixel(crop: Box) -> None:
     """A part without a whole pixel is the one at its place, never an empty picture."""
-    assert view(numbered(), 0, crop).shape == (1, 1, 3)
+    assert View(0, crop).of(numbered()).shape == (1, 1, 3)
 
 
 def test_the_shared_picture_is_turned_and_cut(watch: Callable[..., Watched], tmp_path: Path) -> None:

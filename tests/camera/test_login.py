@@ -19,7 +19,7 @@ from tests.streams import HAS_FFMPEG, MjpegServer, RtspServer
 if TYPE_CHECKING:
     from tests.camera.conftest import Watched
 
-USER, PASSWORD = "porter", "s3c:r@t /%?#ü"  # all that means something else in an address
+USER, PASSWORD = "p@rter/1", "s3c:r@t /%?#ü"  # all that means something else in an address
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_login_is_put_into_the_address_in_percent_signs(login_file: Path) -> N
     """The first colon ends the user; what would end the login, or the host, is encoded. No file: as it is."""
     source = "rtsp://127.0.0.1:8554/stream?channel=1"
     assert with_login(source, None) == source
-    encoded = "porter:s3c%3Ar%40t%20%2F%25%3F%23%C3%BC"
+    encoded = "p%40rter%2F1:s3c%3Ar%40t%20%2F%25%3F%23%C3%BC"
     assert with_login(source, login_file) == f"rtsp://{encoded}@127.0.0.1:8554/stream?channel=1"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import tomllib
 
@@ -54,7 +55,9 @@ def test_the_lines_for_the_configuration_are_a_camera_of_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is printed from [[camera]] on can be copied into config.toml; two of a kind get names of their own."""
-    text = shown([WEBCAM, camera("HD Webcam", MJPG=(VGA,))], as_json=False, capsys=capsys, monkeypatch=monkeypatch)
+    twin = camera("HD Webcam", MJPG=(VGA,))
+    broken = dataclasses.replace(WEBCAM, path="/dev/video1", problem="is broken")
+    text = shown([WEBCAM, broken, twin], as_json=False, capsys=capsys, monkeypatch=monkeypatch)
     lines = [line for line in text.splitlines() if line.startswith("  [[camera]]") or " = " in line]
     tables = tomllib.loads("\n".join(lines))["camera"]
     assert [CameraConfig(**table).name for table in tables] == ["hd-webcam", "hd-webcam-2"]

@@ -38,9 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def config_names(devices: Sequence[Device]) -> list[str]:
-    """A name a device for topics, from that of the product: `HD Webcam` is `hd-webcam`, the second `hd-webcam-2`."""
+    """A name a device for topics, from that of the product: `HD Webcam` is `hd-webcam`, the second `hd-webcam-2`.
+
+    One that is of no use gets none, "".
+    """
     names: list[str] = []
     for device in devices:
+        if device.problem:
+            names.append("")
+            continue
         plain = re.sub(r"[^a-z0-9]+", "-", device.card.partition(":")[0].lower()).strip("-")[:32] or "camera"
         number = 1
         while (name := plain if number == 1 else f"{plain}-{number}") in names:

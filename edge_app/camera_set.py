@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_app.camera.supervisor import CameraSupervisor
 from edge_app.escalation import Rungs
-from edge_app.settings import CameraConfig
+from edge_app.settings import Box, CameraConfig
 
 
 class CameraSet:
@@ -16,6 +16,7 @@ class CameraSet:
 
     def __init__(self, configs: Sequence[CameraConfig], log_level: str) -> None:
         self._cameras = {config.name: CameraSupervisor(config, log_level=log_level) for config in configs}
+        self._regions = {config.name: config.region for config in configs}
         self._was_online = dict.fromkeys(self._cameras, False)
 
     def names(self) -> tuple[str, ...]:
@@ -44,6 +45,10 @@ class CameraSet:
         """The newest frame of a camera; None if it is offline or has delivered none."""
         frame = self._cameras[name].buffer.latest_info() if self._was_online[name] else None
         return frame.frame_id if frame else None
+
+    def region(self, name: str) -> Box | None:
+        """Where captions, rules and questions look unless they say otherwise; None: everywhere."""
+        return self._regions[name]
 
     def change(self, name: str) -> int:
         """The number of the last change of a camera's picture; 0 before its first frame."""

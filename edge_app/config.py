@@ -57,8 +57,8 @@ __all__ = [
 
 Tables = Mapping[str, Any]  # the settings as they were given: sections and keys, nothing of it checked
 
-_SECRETS = ("password_file", "tls_client_key")
-_FILES = (*_SECRETS, "tls_ca_certs", "tls_client_cert")
+_SECRETS = ("password_file", "tls_client_key", "credentials_file")
+_MQTT_FILES = ("password_file", "tls_client_key", "tls_ca_certs", "tls_client_cert")
 
 
 def load_config(
@@ -105,26 +105,22 @@ def check_files(config: Config) -> None:
 
 
 def file_problems(tables: Tables) -> list[str]:
-    """What is wrong with the files of `mqtt`: missing, unreadable, or a secret that everybody can read."""
+    """What is wrong with the files of broker and cameras: missing, unreadable, or a secret that everybody can read."""
     problems = []
-    mqtt = tables.get("mqtt")
-    for key in _FILES:
-        name = mqtt.get(key) if isinstance(mqtt, dict) else None
-        if not isinstance(name, str):
-            continue
-        path = Path(name)
+    for where, table, key in _named_files(tables):
+        path = Path(table[key])
         try:
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
-                problems.append(f"mqtt.{key}: {path} is not a plain file; name one.")
+                problems.append(f"{where}.{key}: {path} is not a plain file; name one.")
                 continue
             path.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: a name with a null character
             reason = getattr(error, "strerror", None) or error
-            problems.append(f"mqtt.{key}: {path} cannot be read ({reason}); put the file there.")
+            problems.append(f"{where}.{key}: {path} cannot be read ({reason}); put the file there.")
             continue
         if key in _SECRETS and mode & 0o007:
-            problems.append(f"mqtt.{key}: {path} is open to every user of this machine; run chmod o= {path}.")
+            problems.append(f"{where}.{key}: {path} is open to every user of this machine; run chmod o= {path}.")
     return problems
 
 
@@ -175,15 +171,28 @@ def _take_credentials(tables: dict[str, Any], environ: Mapping[str, str]) -> Non
     $CREDENTIALS_DIRECTORY as `credentials_FILE` (systemd.exec(5)). So the configuration names the file that the
     operator wrote, for root's commands as for the service.
     """
-    folder, mqtt = environ.get("CREDENTIALS_DIRECTORY"), tables.get("mqtt")
-    if not folder or not isinstance(mqtt, dict):
+    if not (folder := environ.get("CREDENTIALS_DIRECTORY")):
         return
-    for key in _FILES:
-        if isinstance(name := mqtt.get(key), str):
-            original = Path(name)
-            copy = Path(folder, f"{original.parent.name}_{original.name}")
-            if _is_file(copy):
-                mqtt[key] = str(copy)
+    for _, table, key in _named_files(tables):
+        original = Path(table[key])
+        copy = Path(folder, f"{original.parent.name}_{original.name}")
+        if _is_file(copy):
+            table[key] = str(copy)
+
+
+def _named_files(tables: Tables) -> list[tuple[str, dict[str, Any], str]]:
+    """Each file that the settings name: the dotted place of its table, the table, the key."""
+    cameras = tables.get("camera")
+    places: list[tuple[str, Any, tuple[str, ...]]] = [("mqtt", tables.get("mqtt"), _MQTT_FILES)]
+    for number, camera in enumerate(cameras if isinstance(cameras, list) else []):
+        places.append((f"camera.{number}", camera, ("credentials_file",)))
+    return [
+        (where, table, key)
+        for where, table, keys in places
+        if isinstance(table, dict)
+        for key in keys
+        if isinstance(table.get(key), str)
+    ]
 
 
 def _put(tables: dict[str, Any], section: str, key: str, value: object) -> None:

@@ -20,6 +20,7 @@ from edge_app.messages import (
     Command,
     ErrorCode,
     Question,
+    Region,
     Result,
     failed,
     from_worker,
@@ -47,6 +48,9 @@ class Cameras(Protocol):
 
     def frame_id(self, name: str) -> int | None:
         """The newest frame of a camera; None if it is offline or has delivered none."""
+
+    def region(self, name: str) -> Region | None:
+        """Where captions and questions without a region look; None: everywhere."""
 
     def change(self, name: str) -> int:
         """The number of the last change of a camera's picture."""
@@ -190,14 +194,15 @@ class Dispatcher:
         if first.snapshot_of is not None:
             request = snapshot_request(first)
         elif first.question is not None:
-            request = question_request(jobs)
+            request = question_request(jobs, self._cameras.region(first.camera))
         else:
+            region = self._cameras.region(first.camera)
             keep = self._rules.wants_snapshots(first.camera)
             if first.rule is not None:
-                request = rules_request(jobs, captioned=self._captioned.get(first.camera), keep=keep)
+                request = rules_request(jobs, region, captioned=self._captioned.get(first.camera), keep=keep)
             else:
                 following = self._scheduler.forecast(time.monotonic(), self._has_new_frame)
-                request = caption_request(first, prompt=self.prompt, following=following, keep=keep)
+                request = caption_request(first, region, prompt=self.prompt, following=following, keep=keep)
         self._submit(self._number, request)
 
     def _finish(self, number: int) -> list[Job]:

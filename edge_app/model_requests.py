@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edge_app.messages import Region
 from edge_app.scheduler import Job
 
 
-def caption_request(job: Job, *, prompt: str | None, following: str | None, keep: bool) -> dict[str, Any]:
-    """A caption. `following` is the camera whose caption is forecast to be next, so that a model on two devices can
-    encode its frame while it decodes this one; `keep` has the pixels kept for the rules that come after it.
+def caption_request(
+    job: Job, region: Region | None, *, prompt: str | None, following: str | None, keep: bool
+) -> dict[str, Any]:
+    """A caption of `region`.
+
+    `following` is the camera whose caption is forecast to be next, so that a model on two devices can encode its frame
+    while it decodes this one; `keep` has the pixels kept for the rules that come after it.
     """
-    return {"op": "caption", "camera": job.camera, "prompt": prompt, "next": following, "keep": keep}
+    return {"op": "caption", "camera": job.camera, "prompt": prompt, "region": region, "next": following, "keep": keep}
 
 
-def question_request(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Questions about the same part of the same picture."""
+def question_request(jobs: Sequence[Job], region: Region | None) -> dict[str, Any]:
+    """Questions about the same part of the same picture; `region` where they name none."""
     questions = [job.question for job in jobs if job.question]
     asked = questions[0]
     return {
@@ -24,18 +29,21 @@ def question_request(jobs: Sequence[Job]) -> dict[str, Any]:
         "camera": jobs[0].camera,
         "questions": [question.question for question in questions],
         "choices": list(asked.choices) if asked.choices else None,
-        "region": list(asked.region) if asked.region else None,
+        "region": asked.region or region,
     }
 
 
-def rules_request(jobs: Sequence[Job], *, captioned: int | None, keep: bool) -> dict[str, Any]:
-    """Rules about one frame: that of the caption before, whose encoding is at hand, where they follow one."""
+def rules_request(jobs: Sequence[Job], region: Region | None, *, captioned: int | None, keep: bool) -> dict[str, Any]:
+    """Rules about one frame, and about `region` of it where they name none.
+
+    The frame is that of the caption before, whose encoding is at hand, where they follow one.
+    """
     rules = [job.rule for job in jobs if job.rule]
     return {
         "op": "rules",
         "camera": jobs[0].camera,
         "questions": [rule.question for rule in rules],
-        "regions": [list(rule.region) if rule.region else None for rule in rules],
+        "regions": [rule.region or region for rule in rules],
         "frame": captioned if jobs[0].follows else None,
         "keep": keep,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_app.messages import Command, Question
@@ -58,9 +58,16 @@ class Scheduler:
     """Bounded queue of awaited jobs, and one due time a camera. Plain state: the clock is an argument."""
 
     def __init__(
-        self, cameras: Sequence[str], interval_s: float, queue_length: int, rules: Timetable | None = None
+        self,
+        cameras: Sequence[str],
+        interval_s: float,
+        queue_length: int,
+        rules: Timetable | None = None,
+        own_interval_s: Mapping[str, float] | None = None,
     ) -> None:
+        """`interval_s` is between the captions of a camera that is not in `own_interval_s`, and for rules."""
         self.interval_s = interval_s
+        self._own_interval_s = dict(own_interval_s or {})
         self._rules = rules or Timetable()
         self.paused = False
         self._queue_length = queue_length
@@ -97,7 +104,7 @@ class Scheduler:
         # A rule that waits was put back: a snapshot, whose frame is not kept for long, or a second attempt.
         if self._waiting and (not self._was_question or self._waiting[0].rule):
             return self._waiting_jobs()
-        captioned = self._due_camera(now_s - (self.interval_s / 2 if self._waiting else 0.0), can_caption)
+        captioned = self._due_camera(now_s, can_caption, late=0.5 if self._waiting else 0.0)
         jobs = self._following_jobs(now_s) or self._rule_jobs(now_s, captioned, can_judge)
         if not jobs and captioned is not None:
             self._last_caption_s[captioned] = now_s
@@ -152,10 +159,10 @@ class Scheduler:
             return None
         return self._due_camera(now_s, can_caption)
 
-    def _due_camera(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
-        """The camera whose caption has been due longest."""
-        for camera in sorted(self._last_caption_s, key=lambda name: self._last_caption_s[name]):
-            if self._due_s(camera) <= now_s and can_caption(camera):
+    def _due_camera(self, now_s: float, can_caption: Callable[[str], bool], late: float = 0.0) -> str | None:
+        """The camera whose caption has been due longest, and for at least the part `late` of its interval."""
+        for camera in sorted(self._last_caption_s, key=self._due_s):
+            if self._due_s(camera) + late * self._interval_of(camera) <= now_s and can_caption(camera):
                 return camera
         return None
 
@@ -180,4 +187,7 @@ class Scheduler:
         return self._rules.next_s(cameras, self.interval_s)
 
     def _due_s(self, camera: str) -> float:
-        return math.inf if self.paused else self._last_caption_s[camera] + self.interval_s
+        return math.inf if self.paused else self._last_caption_s[camera] + self._interval_of(camera)
+
+    def _interval_of(self, camera: str) -> float:
+        return self._own_interval_s.get(camera, self.interval_s)

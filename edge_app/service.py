@@ -118,6 +118,7 @@ class Service:
         )
         ready_within_s = max(READY_WITHIN_S, model.start_timeout_s)
         self._bundles = Probation(model.bundles, self._model.renew, ready_within_s=ready_within_s)
+        own_interval_s = {camera.name: camera.interval_s for camera in config.camera if camera.interval_s is not None}
         self._rules = RuleKeeper(
             config.rule,
             self._cameras.names(),
@@ -126,7 +127,11 @@ class Service:
             allow_snapshots=mqtt.allow_rule_snapshots,
         )
         self._scheduler = scheduler = Scheduler(
-            self._cameras.names(), config.caption.interval_s, config.ask.queue_length, self._rules.timetable
+            self._cameras.names(),
+            config.caption.interval_s,
+            config.ask.queue_length,
+            self._rules.timetable,
+            own_interval_s,
         )
         scheduler.paused = not config.caption.enabled
         self._dispatcher = Dispatcher(

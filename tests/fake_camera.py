@@ -15,7 +15,10 @@ COMPILER = shutil.which("cc")
 
 
 class FakeCamera:
-    """A camera of one format (MJPG 320x240, 25 fps) in the folder `dev`, which looks like /dev."""
+    """Cameras in the folder `dev`, which looks like /dev: one of a single format (MJPG 320x240, 25 fps), and others.
+
+    One at a time can be open in a process, as many as there are in all.
+    """
 
     def __init__(self, folder: Path) -> None:
         assert COMPILER is not None, "the fake camera is compiled on the spot; install a C compiler (gcc)"
@@ -40,6 +43,12 @@ class FakeCamera:
         self.path = self.dev / f"video{number}"
         self.path.touch()
         self.link.symlink_to(self.path)
+
+    def add(self, number: int, *lines: str) -> Path:
+        """One more device videoN without links, that knows these: `MJPG 1280 720 30` each, or `metadata`."""
+        path = self.dev / f"video{number}"
+        path.write_text("\n".join(lines), encoding="ascii")
+        return path
 
     def unplug(self) -> None:
         """Let the device go; the kernel's answer is ENODEV from now on."""

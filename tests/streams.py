@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import re
 import shutil
 import socket
@@ -32,6 +33,8 @@ READY = "ready"
 SIZES = {"sizeless": 0, "huge": 20_000}  # what the headers of these modes say, in both directions
 # single: one picture a connection; flipped: a wrong byte in every picture; sizeless, huge: a header of 0x0, 20000x20000
 MODES = ("play", "stall", "truncated", "frozen", "black", "single", "flipped", "sizeless", "huge")
+
+REALM, NONCE = "camera", "f1e2d3c4"
 
 HAS_FFMPEG = shutil.which("ffmpeg") is not None
 
@@ -126,14 +129,17 @@ class MjpegServer(_Server):
 
 
 class RtspServer(_Server):
-    """An RTSP camera of 320x240 at 25 fps, RTP over TCP only; needs the `ffmpeg` program (`HAS_FFMPEG`)."""
+    """An RTSP camera of 320x240 at 25 fps, RTP over TCP only; needs the `ffmpeg` program (`HAS_FFMPEG`).
 
-    def __init__(self) -> None:
-        super().__init__("rtsp")
+    With `login` ("user:password") it asks for that by Digest authentication, as cameras do, or by Basic.
+    """
+
+    def __init__(self, *, login: str = "", basic: bool = False) -> None:
+        super().__init__("rtsp", "--login", login, *(["--basic"] if basic else []))
 
     @property
     def url(self) -> str:
-        """Where the stream is."""
+        """Where the stream is, without the login."""
         return f"rtsp://127.0.0.1:{self.port}/stream"
 
 
@@ -197,8 +203,9 @@ class _Rtsp(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port: int, sdp: str, rtp: socket.socket) -> None:
+    def __init__(self, port: int, sdp: str, rtp: socket.socket, login: str, basic: bool) -> None:
         self.sdp = sdp
+        self.login, self.basic = login, basic
         self.players: set[socket.socket] = set()
         self.mode = "play"
         self._rtp = rtp
@@ -225,31 +232,55 @@ class _RtspHandler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         while line := self.rfile.readline():
-            method = line.split(b" ")[0].decode()
+            method, uri, _ = line.decode().split(" ")
             headers = {}
             while (header := self.rfile.readline().strip()) != b"":
                 name, _, value = header.decode().partition(":")
                 headers[name.strip().lower()] = value.strip()
-            self._answer(method, headers)
+            if method == "OPTIONS" or self._is_welcome(method, uri, headers.get("authorization", "")):
+                self._answer(method, headers)
+            else:
+                asks = f'realm="{REALM}"' if self.server.basic else f'realm="{REALM}", nonce="{NONCE}"'
+                scheme = "Basic" if self.server.basic else "Digest"
+                self._send("401 Unauthorized", headers["cseq"], f"WWW-Authenticate: {scheme} {asks}")
         self.server.players.discard(self.connection)
 
+    def _is_welcome(self, method: str, uri: str, given: str) -> bool:
+        """Check the login as RFC 2617 has it: the password itself, or a hash of it, the nonce, method and address."""
+        login = self.server.login
+        if not login or self.server.basic:
+            return not login or given == f"Basic {base64.b64encode(login.encode()).decode()}"
+        user, _, password = login.partition(":")
+        words = dict(re.findall(r'(\w+)="([^"]*)"', given))
+        secret = _md5(f"{user}:{REALM}:{password}")
+        right = _md5(f"{secret}:{NONCE}:{_md5(f'{method}:{uri}')}")
+        return words.get("username") == user and words.get("nonce") == NONCE and words.get("response") == right
+
+    def _send(self, status: str, cseq: str, *lines: str, body: str = "") -> None:
+        head = [f"RTSP/1.0 {status}", f"CSeq: {cseq}", *lines]
+        self.wfile.write(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+
     def _answer(self, method: str, headers: dict[str, str]) -> None:
-        lines = ["RTSP/1.0 200 OK", f"CSeq: {headers['cseq']}"]
-        body = ""
+        status, body = "200 OK", ""
+        lines = []
         if method == "OPTIONS":
             lines.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
         elif method == "DESCRIBE":
             body = self.server.sdp
             lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
         elif method == "SETUP" and "TCP" not in headers["transport"]:
-            lines[0] = "RTSP/1.0 461 Unsupported Transport"
+            status = "461 Unsupported Transport"
         elif method == "SETUP":
             lines += ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 1"]
         elif method == "PLAY":
             lines.append("Session: 1")
-        self.wfile.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        self._send(status, headers["cseq"], *lines, body=body)
         if method == "PLAY":
             self.server.players.add(self.connection)
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _start_ffmpeg(rtp_port: int) -> str:
@@ -282,6 +313,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--fps", type=float, default=25.0)
     parser.add_argument("--login", default="")
+    parser.add_argument("--basic", action="store_true")
     arguments = parser.parse_args()
     server: _Mjpeg | _Rtsp
     if arguments.kind == "mjpeg":
@@ -289,7 +321,8 @@ def main() -> None:
     else:
         rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         rtp.bind(("127.0.0.1", 0))
-        server = _Rtsp(arguments.port, _start_ffmpeg(rtp.getsockname()[1]), rtp)
+        sdp = _start_ffmpeg(rtp.getsockname()[1])
+        server = _Rtsp(arguments.port, sdp, rtp, arguments.login, arguments.basic)
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
     print(READY, flush=True)
     for line in sys.stdin:

@@ -115,6 +115,15 @@ def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> 
         (MINIMAL + '[mqtt]\ntls_client_key = "k"\n', "mqtt.tls_client_key: tls_client_key is set without"),
         (MINIMAL.replace("scene:", "foo://a:b@c"), "camera.0.source: the source 'foo://***@c' is of no known kind"),
         (MINIMAL + '[display]\nbackend = "file"\n', "display.path: "),
+        (MINIMAL + "crop = [0.5, 0, 0.5, 1]\n", "camera.0.crop: [0.5, 0.0, 0.5, 1.0] is no part of a picture"),
+        (MINIMAL + "region = [0, 0, 1, 1.5]\n", "camera.0.region: [0.0, 0.0, 1.0, 1.5] is no part of a picture"),
+        (MINIMAL + "crop = [0, 0, 1]\n", "camera.0.crop.3: This key is required"),
+        (MINIMAL + "rotation = 45\n", "camera.0.rotation: Input should be 0, 90, 180 or 270"),
+        (MINIMAL + 'credentials_file = "c"\n', "camera.0.credentials_file: credentials_file is set but the source is"),
+        (
+            MINIMAL.replace("scene:", "rtsp://a:b@c/") + 'credentials_file = "c"\n',
+            "camera.0.credentials_file: credentials_file is set and the source has a login too",
+        ),
         (MINIMAL + "[log]\nlevel = 1979-05-27\n", "log.level: "),
     ],
 )
@@ -131,16 +140,23 @@ def test_a_plaintext_password_leaves_this_machine_only_when_told_to(tmp_path: Pa
         load(tmp_path, text + allowed)
 
 
-def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
-    """The files named by password_file and tls_client_key are for the service alone."""
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (MINIMAL + '[mqtt]\nuser = "node"\npassword_file = "SECRET"\n', "mqtt.password_file"),
+        (MINIMAL.replace("scene:", "rtsp://c/") + 'credentials_file = "SECRET"\n', "camera.0.credentials_file"),
+    ],
+)
+def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path, text: str, key: str) -> None:
+    """The files named by password_file, tls_client_key and credentials_file are for the service alone."""
     secret = tmp_path / "secret"
     secret.write_text("hidden\n", encoding="utf-8")
-    config = load(tmp_path, MINIMAL + f'[mqtt]\nuser = "node"\npassword_file = "{secret}"\n')
+    config = load(tmp_path, text.replace("SECRET", str(secret)))
     for mode in (0o600, 0o400, 0o440):  # the last two are those of systemd's credentials
         secret.chmod(mode)
         check_files(config)
     secret.chmod(0o604)
-    with pytest.raises(ConfigError, match=r"mqtt\.password_file: .* open to every user"):
+    with pytest.raises(ConfigError, match=f"{re.escape(key)}: .* open to every user"):
         check_files(config)
     secret.unlink()
     with pytest.raises(ConfigError, match="No such file"):
@@ -157,6 +173,9 @@ def test_systemds_copy_of_a_secret_is_read_in_place_of_the_file(tmp_path: Path) 
     others = 'tls_client_cert = "/etc/edge-app/credentials/client.pem"\n'
     mqtt = load(tmp_path, MINIMAL + secrets + others, environ).mqtt
     assert mqtt.password_file == given / "credentials_mqtt-password"
+    (given / "credentials_door").touch()
+    camera = MINIMAL.replace("scene:", "rtsp://c/") + 'credentials_file = "/etc/edge-app/credentials/door"\n'
+    assert load(tmp_path, camera, environ).camera[0].credentials_file == given / "credentials_door"
     assert mqtt.tls_client_cert == Path("/etc/edge-app/credentials/client.pem")
     assert load(tmp_path, MINIMAL + secrets).mqtt.password_file == Path("/etc/edge-app/credentials/mqtt-password")
 
@@ -165,10 +184,14 @@ def test_published_configuration_holds_no_secret(tmp_path: Path) -> None:
     """What `info` shows has no password in a URL and no path of a secret."""
     text = MINIMAL.replace("scene:", "rtsp://admin:hidden@cam/1") + '[mqtt]\nuser="u"\npassword_file="hidden"\n'
     assert "hidden" not in str(load(tmp_path, text).public())
+    text = MINIMAL.replace("scene:", "rtsp://cam/1") + 'credentials_file = "hidden"\n'
+    assert "hidden" not in str(load(tmp_path, text).public())
     assert without_credentials("rtsp://a:b@c@host/x") == "rtsp://***@host/x"
     assert without_credentials("rtsp://a:b/c@host/x") == "rtsp://***@host/x"
     assert without_credentials("rtsp://a:b@host/x@y") == "rtsp://***@y"  # rather too much than too little
     assert without_credentials("http://host/video?user=a&pwd=b") == "http://host/video?***"
+    pipeline = 'gst:rtspsrc location=rtsp://c/ user-id=me user-pw="a b" ! decodebin'
+    assert without_credentials(pipeline) == "gst:rtspsrc location=rtsp://c/ user-id=*** user-pw=*** ! decodebin"
     assert without_credentials("file:/tmp/a?.jpg") == "file:/tmp/a?.jpg"
     assert without_credentials("file:/tmp/a@b.jpg") == "file:/tmp/a@b.jpg"
 

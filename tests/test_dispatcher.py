@@ -14,7 +14,7 @@ from edge_app.dispatcher import FRAME_POLL_S, Dispatcher
 from edge_app.frames import FrameBuffer
 from edge_app.gate import Gate
 from edge_app.inbox import Inbox
-from edge_app.messages import MessageIds, Question
+from edge_app.messages import MessageIds, Question, Region
 from edge_app.model_client import ModelReady, ModelReply
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.session import Session
@@ -31,6 +31,7 @@ class Cameras:
 
     def __init__(self) -> None:
         self.buffers = {name: FrameBuffer.create(name) for name in ("door", "yard")}
+        self.regions: dict[str, Region] = {}
 
     def show(self, name: str, change: int = 0) -> None:
         now_s = time.monotonic()
@@ -42,6 +43,9 @@ class Cameras:
     def frame_id(self, name: str) -> int | None:
         info = self.buffers[name].latest_info()
         return info.frame_id if info else None
+
+    def region(self, name: str) -> Region | None:
+        return self.regions.get(name)
 
     def change(self, name: str) -> int:
         info = self.buffers[name].latest_info()
@@ -58,6 +62,7 @@ class Desk:
         self.cameras = Cameras()
         self.done: list[str] = []
         self.numbers: list[int] = []
+        self.regions: list[Region | None] = []  # of each request
         topics = Topics("edge_app", "kitchen")
         connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, Inbox().offer)
         store = Store(None, StoreConfig())
@@ -76,6 +81,7 @@ class Desk:
 
     def _submit(self, number: int, request: dict[str, Any]) -> None:
         self.numbers.append(number)
+        self.regions.append(request.get("region"))
         self.done.append(f"begun {request['op']} {request['camera']}")
 
     def reply(self, camera: str, answers: int = 1) -> None:
@@ -108,8 +114,8 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
         buffer.close()
 
 
-def question(id: str) -> Question:
-    return Question(id, "what is it", "door", None, None, 10, None, None, msg_id=id, fingerprint=id, delivery=id)
+def question(id: str, region: Region | None = None) -> Question:
+    return Question(id, "what is it", "door", None, region, 10, None, None, msg_id=id, fingerprint=id, delivery=id)
 
 
 def test_the_next_inference_begins_before_the_last_one_is_published(desk: Desk) -> None:
@@ -180,3 +186,19 @@ def test_a_frame_whose_caption_is_refused_is_not_asked_for_again(desk: Desk) -> 
     desk.cameras.show("door")
     desk.dispatcher.work()
     assert desk.done == ["begun caption door"] * 2
+
+
+def test_captions_and_questions_look_at_the_cameras_region(desk: Desk) -> None:
+    """A camera's region is for captions and for questions that bring none; a question's own wins."""
+    left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+    desk.cameras.regions["door"] = left
+    for name in ("door", "yard"):
+        desk.cameras.show(name)
+    desk.dispatcher.handle(ModelReady({}))
+    desk.reply("door")
+    desk.dispatcher.ask(question("1"))
+    desk.reply("yard")
+    desk.dispatcher.ask(question("2", region=right))
+    desk.reply("door")
+    assert desk.done[::2][:2] == ["begun caption door", "told caption door 1"]
+    assert desk.regions == [left, None, left, right]

@@ -26,7 +26,7 @@ from tests.streams import free_port
 __all__ = ["broker"]
 pytestmark = needs_mosquitto
 
-CAMERA_SECRETS = ("rtsp-passw0rd", "http-passw0rd", "url-t0ken")
+CAMERA_SECRETS = ("rtsp-passw0rd", "http-passw0rd", "url-t0ken", "filed-4f5a6b7c")
 
 
 @contextlib.contextmanager
@@ -76,7 +76,10 @@ def site_broker(site: Site, tmp_path: Path) -> Iterator[SiteBroker]:
 
 def config_with_secrets(site: Site, port: int, folder: Path) -> Path:
     """A board with a password, a key, and cameras that want passwords and are not there."""
-    rtsp, http, token = CAMERA_SECRETS
+    rtsp, http, token, filed = CAMERA_SECRETS
+    login = folder / "login"
+    login.write_text(f"admin:{filed}", encoding="utf-8")
+    login.chmod(0o600)
     path = folder / "config.toml"
     path.write_text(
         f"""
@@ -108,6 +111,10 @@ def config_with_secrets(site: Site, port: int, folder: Path) -> Path:
         [[camera]]
         name = "http"
         source = "http://admin:{http}@127.0.0.1:{free_port()}/video?token={token}"
+        [[camera]]
+        name = "filed"
+        source = "rtsp://127.0.0.1:{free_port()}/stream"
+        credentials_file = "{login}"
         """,
         encoding="utf-8",
     )

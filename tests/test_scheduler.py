@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from edge_app.inbox import Inbox
@@ -210,3 +211,42 @@ def test_a_camera_without_an_interval_is_forecast_to_be_next_again() -> None:
     assert scheduler.forecast(3, always) == "a"
     scheduler.paused = True
     assert scheduler.forecast(3, always) is None
+
+
+def test_cameras_with_intervals_of_their_own_keep_their_own_rates() -> None:
+    """In 60 s, looked at every second: one caption every 20, 5 and 2 s, the first of each at once."""
+    own = {"slow": 20.0, "fast": 2.0}
+    scheduler = Scheduler(["slow", "middle", "fast"], interval_s=5, queue_length=1, own_interval_s=own)
+    captions: Counter[str] = Counter()
+    for now_s in range(60):
+        while (due := next_job(scheduler, now_s, always)) is not None:
+            captions[due.camera] += 1
+    assert captions == {"slow": 3, "middle": 12, "fast": 30}
+
+
+def test_a_fast_camera_does_not_starve_a_slow_one() -> None:
+    """Of two that are due, the one that has been due longer goes first, however fast the other is."""
+    scheduler = Scheduler(["fast", "slow"], interval_s=0, queue_length=1, own_interval_s={"slow": 10})
+    order = [job.camera for now_s in range(14) if (job := next_job(scheduler, now_s, always))]
+    assert order == ["fast", "slow", *["fast"] * 11, "slow"]
+
+
+def test_a_new_interval_is_for_the_cameras_without_their_own() -> None:
+    """`interval/set` changes the common interval; a camera's own stays, and the next due time follows both."""
+    scheduler = Scheduler(["common", "own"], interval_s=5, queue_length=1, own_interval_s={"own": 7})
+    for _ in range(2):
+        next_job(scheduler, 0, always)
+    assert scheduler.next_caption_s(["common", "own"]) == 5
+    scheduler.interval_s = 60
+    assert scheduler.next_caption_s(["common", "own"]) == 7
+    assert scheduler.next_caption_s(["common"]) == 60
+
+
+def test_between_questions_each_camera_is_late_by_its_own_measure() -> None:
+    """A caption goes between questions once it is late by half of its own camera's interval: 10 s, of 20."""
+    scheduler = Scheduler(["slow"], interval_s=2, queue_length=9, own_interval_s={"slow": 20})
+    next_job(scheduler, 0, always)
+    for number in range(6):
+        scheduler.add(job(str(number), choices=("a", "b")))
+    taken = [next_job(scheduler, now_s, always) for now_s in (20, 29.5, 30, 30.1)]
+    assert [found is not None and found.question is None for found in taken] == [False, False, True, False]

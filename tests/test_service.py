@@ -493,6 +493,50 @@ def test_settings_change_and_their_state_is_retained(broker: Broker, start: Star
     late.close()
 
 
+def test_several_cameras_each_have_their_interval_and_region(broker: Broker, start: Start, watcher: Watcher) -> None:
+    """One as fast as it goes, one at the common interval, one once an hour; one's region is for its captions and
+    questions, unless a question brings its own; `info` shows all three."""
+    more = """
+        [caption]
+        interval_s = 1
+        [[camera]]
+        name = "yard"
+        source = "scene:seed=2"
+        height_px = 64
+        interval_s = 0
+        region = [0.0, 0.5, 1.0, 1.0]
+        [[camera]]
+        name = "attic"
+        source = "scene:seed=3"
+        height_px = 64
+        rotation = 90
+        crop = [0.0, 0.0, 0.5, 1.0]
+        interval_s = 3600
+    """
+    start(broker.port, more)
+
+    def captions(camera: str) -> int:
+        return watcher.count(f"{NODE}/camera/{camera}/caption")
+
+    wait_until(lambda: captions("yard") >= 8 and captions("door") >= 2 and captions("attic") >= 1, "the captions")
+    assert captions("attic") == 1
+    assert captions("door") < captions("yard")
+    caption = body(watcher.expect(lambda message: message.topic == f"{NODE}/camera/yard/caption", "yard's"))
+    assert caption["text"] == "region [0.0, 0.5, 1.0, 1.0]"
+    for id, region, text in (
+        ("q1", "", "region [0.0, 0.5, 1.0, 1.0]"),
+        ("q2", ', "region": [0, 0, 1, 0.5]', "region [0.0, 0.0, 1.0, 0.5]"),
+    ):
+        ask(watcher, id, more=f', "camera": "yard"{region}')
+        assert answer_to(watcher, id)["text"] == text
+
+    told = lambda m: m.topic == f"{NODE}/info" and body(m)["cameras"]["attic"]["detail"]  # noqa: E731
+    info = body(watcher.expect(told, "the info"))
+    assert list(info["cameras"]) == ["door", "yard", "attic"]
+    assert "64x64 at 15 fps, turned by 90 degrees, cropped to 32x64" in info["cameras"]["attic"]["detail"]
+    assert info["config"]["camera"][1]["region"] == [0.0, 0.5, 1.0, 1.0]
+
+
 @pytest.mark.parametrize(("interval_s", "forecast"), [(0, "door"), (30, "None")])
 def test_the_model_is_told_which_caption_is_next(
     broker: Broker, start: Start, watcher: Watcher, interval_s: int, forecast: str

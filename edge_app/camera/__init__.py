@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from edge_app.errors import CameraError
-from edge_app.settings import CameraConfig, without_credentials
+from edge_app.settings import SOURCE_KINDS, CameraConfig, without_credentials
 
 if TYPE_CHECKING:
     # The service imports this package for its supervisor and never touches a pixel: without NumPy it is 10 MiB smaller.
@@ -38,9 +38,10 @@ def open_source(config: CameraConfig) -> FrameSource:
     # Imported by kind: the demo's scene needs no FFmpeg, a USB camera needs no scene.
     kind, _, rest = config.source.partition(":")
     if kind in {"rtsp", "rtsps", "http", "https"}:
+        from edge_app.camera.login import with_login
         from edge_app.camera.stream import open_stream
 
-        return open_stream(config.source, fps=config.fps)
+        return open_stream(with_login(config.source, config.credentials_file), fps=config.fps)
     if kind == "v4l2" or config.source.startswith("/dev/"):
         from edge_app.camera.v4l2 import V4l2Source
 
@@ -50,11 +51,15 @@ def open_source(config: CameraConfig) -> FrameSource:
         from edge_app.camera.files import open_files
 
         return open_files(rest, fps=config.fps)
+    if kind == "gst":
+        from edge_app.camera.gstreamer import GStreamerSource
+
+        return GStreamerSource(rest, fps=config.fps)
     if kind == "scene":
         from edge_app.camera.scene import SceneSource
 
         return SceneSource(rest, size_px=config.height_px, fps=config.fps)
     raise CameraError(
         f"The source {without_credentials(config.source)!r} of camera {config.name} is of no known kind; "
-        "it begins with /dev/, rtsp://, http://, file: or scene:."
+        f"it begins with {', '.join(SOURCE_KINDS)}."
     )

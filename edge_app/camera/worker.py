@@ -7,6 +7,7 @@ the frame buffer stops, and the parent kills this process.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from edge_app.backoff import Backoff
 from edge_app.camera import FrameSource, Picture, open_source
 from edge_app.camera.content import AFTER_S, Content, ContentJudge
+from edge_app.camera.view import View
 from edge_app.child import ParentLink
 from edge_app.errors import CameraError
 from edge_app.frames import FrameBuffer
@@ -27,7 +29,7 @@ MAX_DAMAGED = 25  # frames in a row that cannot be decoded before the source is 
 WAIT_STEP_S = 0.2  # how often a wait looks whether the parent is still there
 # No heart-beat comes while a source is opened. RTSP may take 5 s each to connect, to open, to find video; a device that
 # takes longer than a few seconds hangs.
-OPEN_ALLOWANCE_S = {"rtsp": 15.0, "rtsps": 15.0, "http": 15.0, "https": 15.0}
+OPEN_ALLOWANCE_S = {"rtsp": 15.0, "rtsps": 15.0, "http": 15.0, "https": 15.0, "gst": 15.0}
 LOCAL_OPEN_ALLOWANCE_S = 2.0
 THAW_EVERY_S = 300.0  # a frozen camera is opened anew at most so often: it may well be frozen after it, too
 STEADY_S = 5.0  # a source that has given frames for so long is well again
@@ -54,6 +56,7 @@ class CameraWorker:
         self._link = link
         self._config = config
         self._frames = frames
+        self._view = View(config.rotation, config.crop)
         # A camera that returns is to be seen within 5 s: a read that fails after 2 s, the longest wait, an opening.
         self._backoff = Backoff(0.5, 2.0)
         self._last_reason = ""
@@ -95,19 +98,26 @@ class CameraWorker:
                     raise CameraError(f"The camera {self._config.name} gave {damaged} damaged frames in a row.")
                 continue
             damaged = 0
+            image = self._view.of(image)
             captured_s = time.monotonic()
-            self._frames.write(image, ts=time.time(), captured_s=captured_s, change=self._meter.look(image))
-            if opened_s is None:
+            if opened_s is None:  # told before the frame, with which the parent logs that the camera is online
                 opened_s = captured_s
                 self._last_reason = ""
-                self._link.send({"event": "opened", "detail": source.description})
+                self._link.send({"event": "opened", "detail": source.description + self._what_is_used(image)})
             elif captured_s - opened_s > STEADY_S:
                 # Not at the first frame: a source that gives one and fails would be opened twice a second for ever.
                 self._backoff.reset()
+            self._frames.write(image, ts=time.time(), captured_s=captured_s, change=self._meter.look(image))
             if source.period_s == 0:  # live: a still picture or a drawn scene may stand still as long as it likes
                 self._look_at(image, captured_s)
             due_s = max(due_s + source.period_s, time.monotonic() - source.period_s)
             self._wait_until(due_s)
+
+    def _what_is_used(self, image: Picture) -> str:
+        """What becomes of the picture that was opened, as the end of a description; "" if it is used as it comes."""
+        turned = f", turned by {self._config.rotation} degrees" if self._config.rotation else ""
+        height_px, width_px = image.shape[:2]
+        return turned + (f", cropped to {width_px}x{height_px}" if self._config.crop else "")
 
     def _look_at(self, image: Picture, now_s: float) -> None:
         """Tell the parent when the camera turns blind or sees again; CameraError to wake a frozen one up."""
@@ -147,7 +157,7 @@ def main(argv: list[str]) -> int:
     import cv2
 
     cv2.setNumThreads(1)  # the other cores are the model's
-    config = CameraConfig.model_validate(link.hello["camera"])
+    config = CameraConfig.model_validate_json(json.dumps(link.hello["camera"]))  # strict types: a list is no tuple
     CameraWorker(link, config, FrameBuffer.attach(link.hello["frames_fd"])).run()
     return 0
 

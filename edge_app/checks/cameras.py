@@ -66,13 +66,14 @@ def _node_fault(node: Path, account: Account, root: Path) -> tuple[str, str] | N
             f"Name the capture node: {_offer(devices)}",
         )
     if device.problem:
-        return f"{node} {device.problem}.", "Look in `dmesg` for the camera's driver; unplug it and plug it in again."
+        mend = "Look in `dmesg` for the camera's driver; unplug it and plug it in again."
+        return f"{node} {device.problem}.", f"Name a usable node: {_offer(devices)}" if device.driver else mend
     return None
 
 
 def _offer(devices: list[Device]) -> str:
     """The sources that could be configured instead."""
-    names = [f'source = "{device.by_id or device.path}"' for device in devices if not device.problem]
+    names = [f'source = "{device.source}"' for device in devices if not device.problem]
     return " or ".join(names) or "this machine has no capture device now (`edge-app cameras`)."
 
 

@@ -20,9 +20,16 @@ def check_permissions(
 ) -> Iterator[Check]:
     """The configuration in `path` and each secret that it names; those in `handed_over` come from systemd."""
     yield check_config_file(path, config, account)
-    for key, secret in (("password_file", config.mqtt.password_file), ("tls_client_key", config.mqtt.tls_client_key)):
-        if secret is not None:
-            yield check_secret(f"mqtt.{key}", secret, account, handed_over)
+    for key, secret in secrets(config).items():
+        yield check_secret(key, secret, account, handed_over)
+
+
+def secrets(config: Config) -> dict[str, Path]:
+    """Each secret that the configuration names, by its key."""
+    named = {"mqtt.password_file": config.mqtt.password_file, "mqtt.tls_client_key": config.mqtt.tls_client_key}
+    for number, camera in enumerate(config.camera):
+        named[f"camera.{number}.credentials_file"] = camera.credentials_file
+    return {key: path for key, path in named.items() if path is not None}
 
 
 def check_config_file(path: Path, config: Config, account: Account) -> Check:
@@ -41,7 +48,7 @@ def check_config_file(path: Path, config: Config, account: Account) -> Check:
     mend = f"Run: sudo chgrp {group} {path}; sudo chmod 640 {path}"
     if any(camera.source != without_credentials(camera.source) for camera in config.camera):
         return Check(name, "fail", f"{path} holds a camera's password, and every user here can read it.", mend)
-    if config.mqtt.password_file or config.mqtt.tls_client_key:
+    if secrets(config):
         return Check(name, "warn", f"{path} tells every user here where the secrets are.", mend)
     return Check(name, "ok", f"{path} holds no secret")
 

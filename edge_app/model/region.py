@@ -28,8 +28,8 @@ def image_mask(region: Region, spec: ImageSpec) -> NDArray[np.float32]:
     """
     if spec.merged_positions:
         raise BadRequestError(
-            "This bundle merges image tokens, so it cannot look at a part of the frame; ask without a region, "
-            "or use a bundle exported without --merge-tokens."
+            "This bundle merges image tokens, so it cannot look at a part of the frame; leave out the "
+            "region (of the question or the camera: a camera's `crop` works), or export without --merge-tokens."
         )
     left, top, right, bottom = region
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):

@@ -22,6 +22,7 @@ from edge_app.model.encoder import Encoding
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.manifest import Task
+from edge_app.model.region import Region
 from edge_app.model.result import Text
 from edge_app.model.snapshot import jpeg
 from edge_app.model.vlm import VisionLanguageModel
@@ -76,7 +77,12 @@ class Worker:
         model, info, encoding = self._encode("caption", camera)
         self._captioned[camera] = info.frame_id
         self._look_ahead(request.get("next"), meanwhile=encoding)
-        text = model.caption(encoding, prompt=request.get("prompt"), draft=self._captions.get(camera, ()))
+        text = model.caption(
+            encoding,
+            prompt=request.get("prompt"),
+            region=_region(request),
+            draft=self._captions.get(camera, ()),
+        )
         self._captions[camera] = text.token_ids
         if self._lookahead is not None:
             self._lookahead.decoded(text.timing_ms)
@@ -94,13 +100,12 @@ class Worker:
         """Several questions are answered as one batch; those that have choices come alone."""
         model, info, encoding = self._encode("vqa", str(request["camera"]))
         questions = [str(question) for question in request["questions"]]
-        choices, region = request.get("choices"), request.get("region")
-        area = None if region is None else tuple(region)
+        choices, region = request.get("choices"), _region(request)
         if choices is None:
-            answers = model.answers(encoding, questions, region=area)
+            answers = model.answers(encoding, questions, region=region)
         else:
             (question,) = questions
-            answers = [model.answer(encoding, question, choices=choices, region=area)]
+            answers = [model.answer(encoding, question, choices=choices, region=region)]
         return [_result(model, info, answer) for answer in answers]
 
     def _rules(self, request: Message) -> list[Message]:
@@ -166,6 +171,12 @@ class Worker:
         encoding = model.encode(frame.image)
         self._encodings[model] = ((camera, frame.info.frame_id), frame.info, encoding)
         return model, frame.info, encoding
+
+
+def _region(request: Message) -> Region | None:
+    """The part of the frame that a request is about; None: all of it."""
+    edges = request.get("region")
+    return None if edges is None else (edges[0], edges[1], edges[2], edges[3])
 
 
 def _result(model: VisionLanguageModel, info: FrameInfo, text: Text) -> Message:

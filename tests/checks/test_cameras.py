@@ -81,6 +81,17 @@ def test_camera_that_is_not_there_is_told_with_those_that_are(playing: FakeCamer
     assert f'source = "{playing.link}"' in check.mend
 
 
+@needs_compiler
+def test_a_raw_sensor_is_told_with_a_usable_node_in_its_place(playing: FakeCamera) -> None:
+    """A node of a MIPI camera's own opens and gives frames that are no pictures: it is told before it is tried."""
+    sensor = playing.add(5, "BG10 1280 720 30")
+    check = checked(playing, sensor)
+    sensor.unlink()
+    assert check.status == "fail"
+    assert "gives only BG10, which is no picture yet" in check.what
+    assert f'source = "{playing.link}"' in check.mend
+
+
 def proc_with(folder: Path, pid: int, device: Path, command: str) -> Path:
     """The entry of a /proc in which one process holds a device."""
     entry = folder / "proc" / str(pid)

@@ -15,8 +15,9 @@ OURS = own_account()
 SERVICE = Account("edge-app", 64_000, frozenset({64_000}))
 
 
-def config(source: str = "scene:", **mqtt: object) -> Config:
-    tables = {"mqtt": mqtt, "model": {"bundles": ["b"]}, "camera": [{"name": "door", "source": source}]}
+def config(source: str = "scene:", login: str | None = None, **mqtt: object) -> Config:
+    camera = {"name": "door", "source": source, "credentials_file": login}
+    tables = {"mqtt": mqtt, "model": {"bundles": ["b"]}, "camera": [camera]}
     return Config.model_validate_json(json.dumps(tables))
 
 
@@ -77,10 +78,11 @@ def test_secret_reaches_the_service_and_nobody_else(
 
 
 def test_each_secret_is_checked(file: Path, tmp_path: Path) -> None:
-    """Password and key; certificates are none."""
+    """Password, key and a camera's login; certificates are none."""
     names = {"password_file": "password", "tls_client_cert": "cert", "tls_client_key": "key"}
     paths = {key: str(tmp_path / name) for key, name in names.items()}
-    for path in paths.values():
+    for path in (*paths.values(), str(tmp_path / "login")):
         Path(path).touch(0o600)
-    found = check_permissions(file, config(tls=True, user="node", **paths), OURS)
-    assert [check.name for check in found] == ["config file", "mqtt.password_file", "mqtt.tls_client_key"]
+    checked = config("rtsp://10.0.0.9/", str(tmp_path / "login"), tls=True, user="node", **paths)
+    found = [check.name for check in check_permissions(file, checked, OURS)]
+    assert found == ["config file", "mqtt.password_file", "mqtt.tls_client_key", "camera.0.credentials_file"]

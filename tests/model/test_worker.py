@@ -95,6 +95,16 @@ def test_a_worker_serves_the_newest_frame(worker: Setup, photos: list[Picture]) 
     assert worker.ask(op="caption", camera="door")["results"][0]["timing_ms"]["vision"] > 0
 
 
+def test_a_caption_can_be_of_a_part_of_the_frame(worker: Setup, photos: list[Picture]) -> None:
+    """A region without area is refused for a caption as for a question; the whole as a region changes nothing."""
+    worker.show(photos[0])
+    whole = worker.ask(op="caption", camera="door")["results"][0]
+    for region, same in (([0, 0, 1, 1], True), ([0, 0, 0.25, 0.25], False)):
+        part = worker.ask(op="caption", camera="door", region=region)["results"][0]
+        assert (part["confidence"] == pytest.approx(whole["confidence"], abs=1e-6)) == same
+    assert worker.ask(op="caption", camera="door", region=[0, 0, 0, 0])["code"] == "bad_request"
+
+
 def test_questions_together_are_answered_as_alone(worker: Setup, photos: list[Picture]) -> None:
     """One reply with an answer a question, in their order; one of them that cannot be asked refuses all."""
     worker.show(photos[0])

@@ -202,7 +202,7 @@ def test_wrap_ends_what_does_not_fit_with_an_ellipsis_that_does() -> None:
 
 def test_wrap_gives_no_line_where_no_character_fits() -> None:
     """A column narrower than a letter stays empty instead of overflowing."""
-    assert wrap("word", 3, 2, WORD_TYPE) == []
+    assert wrap("word", 3, 2, WORD_TYPE) == ()
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

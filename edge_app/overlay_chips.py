@@ -17,6 +17,7 @@ NAME_SHARE = 4  # a name takes at most a quarter of a row; the rest of it is cut
 
 BLACK: Colour = (20, 20, 20)
 DARK: Colour = (58, 58, 58)
+RIM: Colour = (120, 120, 120)  # sets OFF apart from the band, and is quieter than that of "unknown"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class _Look:
 
 
 # The state is a word on the chip as well, since colour alone does not tell everybody.
-LOOKS = {"ON": _Look(AMBER, None, BLACK), "OFF": _Look(DARK, None, GREY)}
+LOOKS = {"ON": _Look(AMBER, None, BLACK), "OFF": _Look(DARK, RIM, GREY)}
 OTHER = _Look(BLACK, GREY, GREY)
 
 Chip = tuple[str, _Look]

@@ -7,6 +7,7 @@ Devanagari) shows as a question mark. Right-to-left text keeps its logical order
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,8 @@ def wrap(text: str, limit_px: int, max_lines: int, type_: Type) -> tuple[str, ..
         # An accent has no width, so it is never parted from its letter.
         space = rest.rfind(" ", 1, count + 1)
         end = space if space > 0 else count
+        if end > 1 and _closes(rest[end]):  # it takes the character before it along
+            end -= 1
         lines.append(rest[:end].rstrip())
         rest = rest[end:].lstrip()
     return tuple(lines)
@@ -92,6 +95,11 @@ def draw(area: NDArray[np.uint8], text: str, x_px: int, top_px: int, type_: Type
 def _font() -> Any:
     # Built in: a variable Latin, Greek and Cyrillic face that falls back to a CJK one.
     return cv2.FontFace("sans")
+
+
+def _closes(char: str) -> bool:
+    """Whether `char` is a wide full stop, comma or closing bracket: no line of Chinese or Japanese begins with one."""
+    return unicodedata.east_asian_width(char) in "WF" and unicodedata.category(char) in {"Po", "Pe", "Pf"}
 
 
 def _measure_px(text: str, type_: Type) -> int:

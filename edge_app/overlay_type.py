@@ -18,7 +18,7 @@ GREY: Colour = (205, 205, 205)
 BLUE: Colour = (255, 214, 160)
 GREEN: Colour = (120, 230, 120)
 AMBER: Colour = (90, 205, 255)
-RED: Colour = (130, 130, 255)
+RED: Colour = (150, 150, 255)
 
 Span = tuple[str, Type]
 """A piece of a line, cleaned, with a look of its own."""

@@ -14,10 +14,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_app import display_supervisor
-from edge_app.display import FileDisplay, NullDisplay, open_display
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.frames import FrameBuffer
 from edge_app.overlay_state import OverlayState
+from edge_app.screen.base import NoScreen
+from edge_app.screen.chosen import open_screen
+from edge_app.screen.picture_file import PictureFile
 from edge_app.settings import DisplayConfig
 
 DEADLINE_S = 20.0
@@ -197,7 +199,7 @@ def test_nothing_starts_before_there_is_something_to_show(supervisor: DisplaySup
 
 def test_file_is_replaced_whole(path: Path) -> None:
     """Whoever has the old picture open keeps all of it, because the new one is another file put in its place."""
-    display = FileDisplay(path)
+    display = PictureFile(path)
     display.show(plain((0, 0, 0)))
     with path.open("rb") as old:
         display.show(plain((9, 9, 9)))
@@ -209,16 +211,16 @@ def test_file_is_replaced_whole(path: Path) -> None:
 
 def test_file_is_a_jpeg_where_its_name_says_so(tmp_path: Path) -> None:
     """The name of the file decides between PNG and JPEG."""
-    FileDisplay(tmp_path / "a.jpeg").show(plain((0, 0, 0)))
-    FileDisplay(tmp_path / "a.png").show(plain((0, 0, 0)))
+    PictureFile(tmp_path / "a.jpeg").show(plain((0, 0, 0)))
+    PictureFile(tmp_path / "a.png").show(plain((0, 0, 0)))
     assert (tmp_path / "a.jpeg").read_bytes().startswith(b"\xff\xd8\xff")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_configuration_chooses_the_display(path: Path) -> None:
-    """`file` opens a FileDisplay and `none` the null object."""
-    assert isinstance(open_display(DisplayConfig(backend="file", path=path)), FileDisplay)
-    null = open_display(DisplayConfig())
-    assert isinstance(null, NullDisplay)
+    """`file` opens a PictureFile and `none` the null object."""
+    assert isinstance(open_screen(DisplayConfig(backend="file", path=path)), PictureFile)
+    null = open_screen(DisplayConfig())
+    assert isinstance(null, NoScreen)
     null.show(plain((0, 0, 0)))
     null.close()

@@ -47,6 +47,11 @@ class DisplaySupervisor:
         return self._child.pid if self._child else None
 
     @property
+    def heard_s(self) -> float:
+        """When the process last said that it lives (monotonic), or was started."""
+        return self._heard_s
+
+    @property
     def restarts(self) -> int:
         """How often the process was started again."""
         return self.rungs.restart

@@ -17,9 +17,6 @@ from edge_app import display_supervisor
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.frames import FrameBuffer
 from edge_app.overlay_state import OverlayState
-from edge_app.screen.base import NoScreen
-from edge_app.screen.chosen import open_screen
-from edge_app.screen.picture_file import PictureFile
 from edge_app.settings import DisplayConfig
 
 DEADLINE_S = 20.0
@@ -195,32 +192,3 @@ def test_nothing_starts_before_there_is_something_to_show(supervisor: DisplaySup
     """The process costs memory, so it waits for the first state."""
     supervisor.poll(time.monotonic())
     assert supervisor.pid is None
-
-
-def test_file_is_replaced_whole(path: Path) -> None:
-    """Whoever has the old picture open keeps all of it, because the new one is another file put in its place."""
-    display = PictureFile(path)
-    display.show(plain((0, 0, 0)))
-    with path.open("rb") as old:
-        display.show(plain((9, 9, 9)))
-        size_bytes = os.fstat(old.fileno()).st_size
-        assert os.fstat(old.fileno()).st_nlink == 0
-        assert len(old.read()) == size_bytes
-    assert middle(path) == (9, 9, 9)
-
-
-def test_file_is_a_jpeg_where_its_name_says_so(tmp_path: Path) -> None:
-    """The name of the file decides between PNG and JPEG."""
-    PictureFile(tmp_path / "a.jpeg").show(plain((0, 0, 0)))
-    PictureFile(tmp_path / "a.png").show(plain((0, 0, 0)))
-    assert (tmp_path / "a.jpeg").read_bytes().startswith(b"\xff\xd8\xff")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_configuration_chooses_the_display(path: Path) -> None:
-    """`file` opens a PictureFile and `none` the null object."""
-    assert isinstance(open_screen(DisplayConfig(backend="file", path=path)), PictureFile)
-    null = open_screen(DisplayConfig())
-    assert isinstance(null, NoScreen)
-    null.show(plain((0, 0, 0)))
-    null.close()

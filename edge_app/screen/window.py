@@ -27,16 +27,19 @@ class Window:
         self._is_closed = False
 
     def prepare(self) -> Size | None:
-        """Open the window, take in what happened to it, and return its size."""
+        """Open the window if it is not open, and return its size."""
         if not os.environ.get("DISPLAY"):
             # Qt would end the process.
             raise OSError('There is no desktop: DISPLAY is not set. On a bare screen use display.backend = "kms".')
         if not self._is_open:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
+            # Free in its ratio: the picture is made in the window's very size, and Qt scales nothing.
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(TITLE, *FIRST_SIZE)
+            cv2.pollKey()
             self._is_open = True
-        cv2.pollKey()  # the window's events are dealt with here and nowhere else
-        _, _, width, height_px = cv2.getWindowImageRect(TITLE) if not self._is_closed else (0, 0, *FIRST_SIZE)
+        if self._is_closed:
+            return LEAST_SIZE
+        _, _, width, height_px = cv2.getWindowImageRect(TITLE)
         return max(LEAST_SIZE[0], width), max(LEAST_SIZE[1], height_px)
 
     def show(self, image: NDArray[np.uint8]) -> None:
@@ -48,7 +51,7 @@ class Window:
             self._is_closed = True
             return
         cv2.imshow(TITLE, image)
-        cv2.pollKey()
+        cv2.pollKey()  # here Qt paints, and takes in what a person did to the window
 
     def close(self) -> None:
         """Close the window."""

@@ -9,6 +9,7 @@ from edge_app.overlay_text import readable, width_px, wrap
 from edge_app.overlay_type import AMBER, GAP, GREEN, GREY, MARGIN, PADDING, RED, WHITE, Scale, Span, age, row
 
 OLD_FRAME_S = 2.0  # a live picture is younger
+NOTICE_PADDING = 7  # below a notice, whose lines have some room of their own
 DOT = "● "
 
 
@@ -38,7 +39,7 @@ def top_band(scale: Scale, width: int, state: OverlayState, now_s: float, captur
     lines = wrap(readable(state.notice or ""), inner_px, 2, type_)
     if lines:
         notice = tuple(Text(line, left_px, n * type_.line_px, type_) for n, line in enumerate(lines))
-        tiles.append(Tile(0, height_px, width, len(lines) * type_.line_px + pad_px, notice))
+        tiles.append(Tile(0, height_px, width, len(lines) * type_.line_px + scale.px(NOTICE_PADDING), notice))
     return tiles
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_app import display_supervisor
+from edge_app.child import ParentLink
+from edge_app.display import Painter, States, show_until_ended
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.frames import FrameBuffer
+from edge_app.overlay import BACKGROUND_BGR
 from edge_app.overlay_state import OverlayState
 from edge_app.settings import DisplayConfig
 
@@ -192,3 +198,56 @@ def test_nothing_starts_before_there_is_something_to_show(supervisor: DisplaySup
     """The process costs memory, so it waits for the first state."""
     supervisor.poll(time.monotonic())
     assert supervisor.pid is None
+
+
+def test_without_the_picture_the_process_has_no_frames(buffer: FrameBuffer, path: Path) -> None:
+    """With `picture = false` texts are shown on a plain ground, and the process maps no frame buffer at all."""
+    supervisor = DisplaySupervisor(DisplayConfig(backend="file", path=path, picture=False), {"door": buffer.fd})
+    try:
+        supervisor.update(STATE)
+        until(path.exists, supervisor)
+        image = cv2.imread(str(path))
+        assert image is not None
+        assert tuple(image[200, 100]) == BACKGROUND_BGR
+        assert not np.any(np.all(image == (0, 200, 0), axis=2))
+        assert np.any(np.all(image[-100:] == 255, axis=2)), "the caption is white"
+        assert "edge_app.frames" not in Path(f"/proc/{supervisor.pid}/maps").read_text(encoding="utf-8")
+    finally:
+        supervisor.stop()
+
+
+class RecordingScreen:
+    """A screen without a pace of its own that keeps the colours it was given."""
+
+    period_s = 0.0
+
+    def __init__(self) -> None:
+        self.shown: list[int] = []
+
+    def prepare(self) -> tuple[int, int]:
+        return 320, 180
+
+    def show(self, image: NDArray[np.uint8]) -> None:
+        self.shown.append(int(image[90, 160, 0]))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def test_every_frame_is_shown_while_the_model_says_nothing(buffer: FrameBuffer) -> None:
+    """50 frames, each written when the one before was on the screen, all get there; no state comes meanwhile."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link = ParentLink(theirs, {})
+    screen = RecordingScreen()
+    ours.send(json.dumps({"state": STATE.to_message()}).encode())
+    states = States(link)
+    painter = Painter({"door": buffer}, shows_picture=True)
+    showing = threading.Thread(target=show_until_ended, args=(screen, painter, states, link))
+    states.arrived.wait(DEADLINE_S)
+    showing.start()
+    for number in range(1, 51):
+        buffer.write(plain((number, 0, 0), 180, 320), ts=time.time(), captured_s=time.monotonic())
+        until(lambda wanted=number: wanted in screen.shown)  # type: ignore[misc]
+    ours.close()
+    showing.join(DEADLINE_S)
+    assert not showing.is_alive()

@@ -27,7 +27,7 @@ def plain(colour: tuple[int, int, int], height_px: int = 720, width_px: int = 12
 def frames(path: Path) -> list[NDArray[np.uint8]]:
     """All pictures of a video."""
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    found = []
+    found: list[NDArray[np.uint8]] = []
     while True:
         ok, image = video.read()
         if not ok:
@@ -100,7 +100,7 @@ def test_file_is_a_jpeg_where_its_name_says_so(tmp_path: Path) -> None:
 
 
 def test_configuration_chooses_the_screen(tmp_path: Path) -> None:
-    """`file` is a picture or a video by its name, at its own pace unless another is given; `none` is the null object."""
+    """`file` is a picture or a video by its name, each with a pace of its own; `none` is the null object."""
     picture = open_screen(DisplayConfig(backend="file", path=tmp_path / "a.png"))
     video = open_screen(DisplayConfig(backend="file", path=tmp_path / "a.mkv", fps=5))
     window = open_screen(DisplayConfig(backend="window"))

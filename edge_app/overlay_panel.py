@@ -56,13 +56,13 @@ class Panels:
     """The drawn tiles; those of the last picture are kept, so memory is bounded by two screens."""
 
     def __init__(self) -> None:
-        self._drawn: dict[Tile, _Panel] = {}
+        self._drawn: dict[tuple[Tile, tuple[int, ...]], _Panel] = {}
         self.drawings = 0
         """Tiles drawn so far: stands still while nothing changes."""
 
     def lay(self, tiles: Iterable[Tile], picture: NDArray[np.uint8]) -> None:
         """Lay `tiles` over `picture` [H, W, 3] BGR, in place. What of them is outside the picture is left out."""
-        kept: dict[Tile, _Panel] = {}
+        kept: dict[tuple[Tile, tuple[int, ...]], _Panel] = {}
         for tile in tiles:
             area = picture[
                 max(0, tile.top_px) : max(0, tile.top_px + tile.height_px),
@@ -70,11 +70,12 @@ class Panels:
             ]
             if area.size == 0:
                 continue
-            panel = self._drawn.get(tile)
-            if panel is None or panel.ink.shape != area.shape:
+            key = (tile, area.shape)
+            panel = self._drawn.get(key)
+            if panel is None:
                 panel = _draw(tile, area.shape)
                 self.drawings += 1
-            kept[tile] = panel
+            kept[key] = panel
             cv2.multiply(area, panel.share, area, scale=1 / 255)
             cv2.add(area, panel.ink, area)
         self._drawn = kept

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_app import display_supervisor
+from edge_app import display, display_supervisor
 from edge_app.child import ParentLink
 from edge_app.display import Painter, States, show_until_ended
 from edge_app.display_supervisor import DisplaySupervisor
@@ -234,8 +234,11 @@ class RecordingScreen:
         """Nothing to give back."""
 
 
-def test_every_frame_is_shown_while_the_model_says_nothing(buffer: FrameBuffer) -> None:
+def test_every_frame_is_shown_while_the_model_says_nothing(
+    buffer: FrameBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """50 frames, each written when the one before was on the screen, all get there; no state comes meanwhile."""
+    monkeypatch.setattr(display, "AGES_S", 1000.0)  # it is the frame that makes it draw
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     link = ParentLink(theirs, {})
     screen = RecordingScreen()

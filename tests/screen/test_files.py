@@ -37,7 +37,7 @@ def frames(path: Path) -> list[NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("suffix", CODECS)
 def test_video_lasts_as_long_as_what_it_shows(suffix: str, tmp_path: Path) -> None:
-    """Three pictures over half a second are about ten at 20 a second: the second one stands as long as it did."""
+    """Three pictures over half a second are ten at 20 a second, or more if it took longer: each stands as it stood."""
     video = VideoFile(tmp_path / f"overlay{suffix}", 20, 256)
     started_s = time.monotonic()
     for grey in (0, 120, 240):
@@ -47,7 +47,7 @@ def test_video_lasts_as_long_as_what_it_shows(suffix: str, tmp_path: Path) -> No
     lasted_s = time.monotonic() - started_s
     video.close()
     found = frames(tmp_path / f"overlay{suffix}")
-    assert 3 <= len(found) <= 20 * lasted_s + 2
+    assert 10 <= len(found) <= 20 * lasted_s + 2
     assert abs(int(found[0].mean()) - 0) <= 6
     assert abs(int(found[-1].mean()) - 240) <= 6
 

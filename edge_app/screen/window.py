@@ -24,7 +24,8 @@ class Window:
     def __init__(self, fps: int) -> None:
         self.period_s = 1 / fps
         self._is_open = False
-        self._is_closed = False
+        self._was_visible = False
+        self._is_closed = False  # by a person
 
     def prepare(self) -> Size | None:
         """Open the window if it is not open, and return its size."""
@@ -46,10 +47,12 @@ class Window:
         """Show `image` [H, W, 3] BGR, unless the window was closed."""
         if self._is_closed:
             return
-        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+        is_visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        if self._was_visible and not is_visible:  # before it is there it is not visible either
             log.info("window closed by its user")
             self._is_closed = True
             return
+        self._was_visible = is_visible
         cv2.imshow(TITLE, image)
         cv2.pollKey()  # here Qt paints, and takes in what a person did to the window
 

@@ -20,7 +20,7 @@ from tests.screen import xvfb
 
 pytestmark = pytest.mark.skipif(not xvfb.HAS_XVFB, reason="needs Xvfb and ffmpeg")
 
-DEADLINE_S = 60.0
+DEADLINE_S = 12.0
 GREEN = (0, 200, 0)
 # Nothing in it depends on the moment: no age of the caption.
 STATE = OverlayState(

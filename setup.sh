@@ -15,7 +15,7 @@ say() { printf '%s\n' "setup: $*" >&2; }
 # Debian packages: what OpenCV's wheel links to, and what the tests start.
 runtime_packages="python3 python3-venv libgl1 libglib2.0-0"
 test_packages="$runtime_packages mosquitto mosquitto-clients minisign ffmpeg gcc libc6-dev util-linux procps iproute2 nftables"
-test_packages="$test_packages e2fsprogs"
+test_packages="$test_packages e2fsprogs xvfb"
 # The units are checked by systemd's own tools and run under a systemd in a container.
 test_packages="$test_packages systemd systemd-container shellcheck"
 
@@ -70,7 +70,7 @@ test)
     install_debian_packages $test_packages
     make_venv
     # torch==2.13.0 comes with the export extra: pinned, so that pip takes a CPU build where one is at hand.
-    .venv/bin/python -m pip install --quiet -e '.[demo,export,metrics]' --group test --group lint
+    .venv/bin/python -m pip install --quiet -e '.[demo,display,export,metrics]' --group test --group lint
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
     .venv/bin/mypy

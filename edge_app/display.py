@@ -1,6 +1,7 @@
 """Shows the newest frame with the overlay on it, in a process of its own: a display driver or a disk may hang.
 
-Started by the service as `python -m edge_app.display --link-fd N`; its death touches nothing else.
+Started by the service as `python -m edge_app.display --link-fd N`; its death touches nothing else. A frame is on the
+screen as soon as it is there, whatever the model is busy with; without a new one the ages go on.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -21,75 +21,21 @@ from numpy.typing import NDArray
 from edge_app.child import ParentLink
 from edge_app.frames import FrameBuffer
 from edge_app.logs import set_up_logging
-from edge_app.overlay import OverlayState, placeholder, render
+from edge_app.overlay import Overlay, OverlayState, placeholder
+from edge_app.screen.base import Screen, Size
+from edge_app.screen.chosen import open_screen
+from edge_app.screen.fit import fitted, own_size
 from edge_app.settings import DisplayConfig
 
-LEAST_HEIGHT_PX = 720  # smaller pictures are enlarged, so that the text on them reads
-SCREEN_SHAPE = 16 / 9  # width by height; narrower pictures get dark pillars, and the text the whole width
-PILLAR_BGR = (28, 24, 22)
-JPEG_SUFFIXES = {".jpg", ".jpeg"}
+LOOK_S = 0.004  # between two looks for a new frame: a fraction of the shortest time between two, 17 ms
+AGES_S = 0.25  # without a new frame the ages are told anew this often
+ALIVE_S = 1.0  # between two signs of life; the service waits 15 s for one
+RETRY_S = 1.0  # between two tries of a screen that refuses
 
 log = logging.getLogger(__name__)
 
 
-class Display(Protocol):
-    """Something that shows pictures."""
-
-    period_s: float
-    """Time between two pictures."""
-
-    def show(self, image: NDArray[np.uint8]) -> None:
-        """Show `image` [H, W, 3] BGR. OSError if it cannot."""
-
-    def close(self) -> None:
-        """Give the display back."""
-
-
-class NullDisplay:
-    """No display."""
-
-    period_s = 1.0
-
-    def show(self, image: NDArray[np.uint8]) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class FileDisplay:
-    """A picture file, replaced once a second: PNG, or JPEG if the name says so. A reader always finds a whole one."""
-
-    period_s = 1.0
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # One fixed name: what a killed process leaves behind is overwritten by the next one.
-        self._part = path.with_name(f".{path.name}.part")
-        self._suffix = ".jpg" if path.suffix.lower() in JPEG_SUFFIXES else ".png"
-        # PNG with the least compression: twice the bytes of the default for a quarter of the time.
-        self._options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if self._suffix == ".png" else []
-
-    def show(self, image: NDArray[np.uint8]) -> None:
-        """Write `image` [H, W, 3] BGR to the file. OSError if it cannot be written."""
-        _, encoded = cv2.imencode(self._suffix, image, self._options)
-        # Without fsync: a picture lost with the power is replaced a second after it is back.
-        self._part.write_bytes(encoded.tobytes())
-        self._part.replace(self._path)
-
-    def close(self) -> None:
-        """Leave the last picture, remove what was half written."""
-        self._part.unlink(missing_ok=True)
-
-
-def open_display(config: DisplayConfig) -> Display:
-    """The display that the configuration asks for."""
-    if config.backend == "file" and config.path is not None:
-        return FileDisplay(config.path)
-    return NullDisplay()
-
-
-class _States:
+class States:
     """The newest state that the parent sent, taken in by a thread; older ones are forgotten unread."""
 
     def __init__(self, link: ParentLink) -> None:
@@ -107,28 +53,59 @@ class _States:
         self.arrived.set()
 
 
-def picture(buffer: FrameBuffer | None, state: OverlayState) -> NDArray[np.uint8]:
-    """The newest frame of `buffer` with the overlay on it, [H, W, 3] BGR; a plain one where there is no frame."""
-    frame = buffer.latest() if buffer else None
-    now_s = time.monotonic()
-    if frame is None:
-        return render(placeholder(), state, now_s=now_s, captured_s=None)
-    return render(_on_screen(frame.image), state, now_s=now_s, captured_s=frame.info.captured_s)
+class Painter:
+    """Puts the newest frame and the overlay together."""
 
+    def __init__(self, buffers: Mapping[str, FrameBuffer], *, shows_picture: bool) -> None:
+        self._buffers = dict(buffers)
+        self._shows_picture = shows_picture
+        self._overlay = Overlay()
 
-def _on_screen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`image` [H, W, 3] in its own proportions, with at least LEAST_HEIGHT_PX rows, as wide as a screen at least."""
-    height_px, width_px = image.shape[:2]
-    if height_px < LEAST_HEIGHT_PX:
-        width_px = max(1, round(width_px * LEAST_HEIGHT_PX / height_px))
-        height_px = LEAST_HEIGHT_PX
-        image = np.asarray(cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    missing_px = round(height_px * SCREEN_SHAPE) - width_px
-    if missing_px <= 0:
+    def newest_frame(self, state: OverlayState) -> int:
+        """The frame_id of what would be shown; 0 without a frame."""
+        buffer = self._buffers.get(state.camera)
+        info = buffer.latest_info() if buffer else None
+        return info.frame_id if info else 0
+
+    def paint(self, state: OverlayState, size: Size | None) -> NDArray[np.uint8]:
+        """The newest frame with the overlay on it, [H, W, 3] BGR of `size`; a plain picture where there is none."""
+        buffer = self._buffers.get(state.camera)
+        frame = buffer.latest() if buffer else None
+        now_s = time.monotonic()
+        if frame is None:
+            image = placeholder(*size) if size else placeholder()
+            remark = "no picture yet" if self._shows_picture else "the picture is not shown"
+            self._overlay.draw(image, state, now_s=now_s, captured_s=None, remark=remark)
+            return image
+        image = fitted(frame.image, size or own_size(frame.image))
+        self._overlay.draw(image, state, now_s=now_s, captured_s=frame.info.captured_s)
         return image
-    left_px = missing_px // 2
-    sides = (left_px, missing_px - left_px)
-    return np.asarray(cv2.copyMakeBorder(image, 0, 0, *sides, cv2.BORDER_CONSTANT, value=PILLAR_BGR), dtype=np.uint8)
+
+
+def show_until_ended(screen: Screen, painter: Painter, states: States, link: ParentLink) -> None:
+    """Show pictures until the service closes the link: each new frame and state at once, the ages now and then."""
+    problem = ""
+    told: tuple[int, OverlayState | None] = (0, None)  # what the screen shows
+    shown_s = alive_s = float("-inf")
+    while not states.ended.is_set() and (state := states.newest) is not None:
+        now_s = time.monotonic()
+        newest = (painter.newest_frame(state), state)
+        if newest != told or now_s - shown_s >= AGES_S:
+            try:
+                size = screen.prepare()
+                screen.show(painter.paint(state, size))
+            except OSError as error:
+                if str(error) != problem:
+                    log.warning("display cannot show the picture reason=%r", str(error))
+                problem = str(error)
+                states.ended.wait(RETRY_S)
+            else:
+                problem = ""
+            told, shown_s = newest, now_s
+        if now_s - alive_s >= ALIVE_S:
+            link.send({"event": "alive"})
+            alive_s = now_s
+        states.ended.wait(max(LOOK_S, shown_s + screen.period_s - time.monotonic()))
 
 
 def main(argv: list[str]) -> int:
@@ -139,23 +116,19 @@ def main(argv: list[str]) -> int:
     # The parent closes the link before it sends SIGTERM; ignoring the signal lets a picture be finished.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)  # the cores belong to the model
-    display = open_display(DisplayConfig.model_validate_json(json.dumps(hello["display"])))
+    config = DisplayConfig.model_validate_json(json.dumps(hello["display"]))
+    try:
+        screen = open_screen(config)
+    except OSError as error:
+        log.error("display cannot start reason=%r", str(error))
+        return 1
     buffers = {camera: FrameBuffer.attach(fd) for camera, fd in hello["frames"].items()}
-    states = _States(link)
+    states = States(link)
     states.arrived.wait()
-    problem = ""
-    while not states.ended.is_set() and (state := states.newest) is not None:
-        try:
-            display.show(picture(buffers.get(state.camera), state))
-        except OSError as error:
-            if str(error) != problem:
-                log.warning("display cannot show the picture reason=%r", str(error))
-            problem = str(error)
-        else:
-            problem = ""
-        link.send({"event": "alive"})
-        states.ended.wait(display.period_s)
-    display.close()
+    try:
+        show_until_ended(screen, Painter(buffers, shows_picture=config.picture), states, link)
+    finally:
+        screen.close()
     return 0
 
 

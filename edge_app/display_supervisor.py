@@ -31,6 +31,8 @@ class DisplaySupervisor:
     def __init__(self, config: DisplayConfig, frame_fds: Mapping[str, int], log_level: str = "INFO") -> None:
         self._child: _DisplayChild | None = None
         if config.backend != "none":
+            if not config.picture:  # the process cannot show, lose or leak what it was never given
+                frame_fds = {}
             hello = {"display": config.model_dump(mode="json"), "frames": dict(frame_fds), "log_level": log_level}
             self._child = _DisplayChild(
                 "display", DISPLAY_MODULE, hello=hello, pass_fds=tuple(frame_fds.values()), backoff=Backoff(0.5, 60)
@@ -43,6 +45,11 @@ class DisplaySupervisor:
     def pid(self) -> int | None:
         """The process, or None while none runs."""
         return self._child.pid if self._child else None
+
+    @property
+    def heard_s(self) -> float:
+        """When the process last said that it lives (monotonic), or was started."""
+        return self._heard_s
 
     @property
     def restarts(self) -> int:

@@ -13,9 +13,12 @@ from typing import Any
 
 from edge_app.messages import Result
 
-# Of one field on its way to the display; the overlay shows fewer. Seven fields of four-byte characters, each escaped
-# as 12 bytes of JSON, are 50 KB: they fit the link's 64 KiB.
+# Of one field on its way to the display; the overlay shows fewer. Six fields of four-byte characters, each escaped
+# as 12 bytes of JSON, are 43 KB: they fit the link's 64 KiB together with the rules.
 MAX_TEXT_CHARS = 600
+# Rules on their way to the display; the overlay shows fewer. Their names are ASCII, so all of them are 5 KB.
+MAX_RULES = 32
+MAX_NAME_CHARS = 64
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class OverlayState:
     """0..1."""
     p_yes: float | None = None
     """0..1; where the answer is yes or no, its share is shown in place of the confidence."""
+    rules: tuple[tuple[str, str], ...] = ()
+    """Name and state of each rule: "ON", "OFF", "unknown"."""
     notice: str | None = None
     """A sentence that a person should read: "The GPU failed its self-check; the CPU works instead." """
 
@@ -55,7 +60,11 @@ class OverlayState:
         state = self
         if result.camera != self.camera:
             state = OverlayState(
-                result.camera, broker_online=self.broker_online, device=self.device, notice=self.notice
+                result.camera,
+                broker_online=self.broker_online,
+                device=self.device,
+                rules=self.rules,
+                notice=self.notice,
             )
         if result.type == "answer":
             return dataclasses.replace(
@@ -81,12 +90,14 @@ class OverlayState:
     @classmethod
     def from_message(cls, values: Mapping[str, Any]) -> OverlayState:
         """The state that `to_message` wrote. TypeError for unknown or missing fields."""
-        return cls(**values)
+        return cls(**{**values, "rules": tuple((name, state) for name, state in values.get("rules", ()))})
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return value[:MAX_TEXT_CHARS]
+    if isinstance(value, tuple):
+        return [[name[:MAX_NAME_CHARS], state[:MAX_NAME_CHARS]] for name, state in value[:MAX_RULES]]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

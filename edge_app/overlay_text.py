@@ -7,6 +7,7 @@ Devanagari) shows as a question mark. Right-to-left text keeps its logical order
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from edge_app.mqtt.payloads import clean
 ELLIPSIS = "…"
 MAX_CHARS = 500  # more than any band holds; bounds the work on hostile text
 MIN_SIZE_PX = 6
+MEASURED = 512  # texts whose widths and lines are remembered: an overlay has about 30, and few of them change
 
 Colour = tuple[int, int, int]  # BGR
 
@@ -48,13 +50,14 @@ def readable(text: str) -> str:
     return _cut(clean(text[: 4 * MAX_CHARS]), MAX_CHARS)
 
 
+@functools.lru_cache(MEASURED)
 def width_px(text: str, type_: Type) -> int:
     """How wide a cleaned `text` is when drawn on one line."""
-    _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _font(), type_.size_px, type_.weight)
-    return int(width)
+    return _measure_px(text, type_)
 
 
-def wrap(text: str, limit_px: int, max_lines: int, type_: Type) -> list[str]:
+@functools.lru_cache(MEASURED)
+def wrap(text: str, limit_px: int, max_lines: int, type_: Type) -> tuple[str, ...]:
     """Break a cleaned `text` into at most `max_lines` lines of at most `limit_px`; what is left becomes an ellipsis.
 
     Lines break at spaces; a word wider than a line, or a script without spaces, breaks between two characters. No
@@ -63,21 +66,23 @@ def wrap(text: str, limit_px: int, max_lines: int, type_: Type) -> list[str]:
     lines: list[str] = []
     rest = text
     while rest and len(lines) < max_lines:
-        count = _longest_prefix(rest, lambda part: width_px(part, type_) <= limit_px)
+        count = _longest_prefix(rest, lambda part: _measure_px(part, type_) <= limit_px)
         if count == len(rest):
-            return [*lines, rest]
+            return (*lines, rest)
         if count == 0:
-            return lines
+            break
         if len(lines) == max_lines - 1:
-            count = _longest_prefix(rest, lambda part: width_px(part.rstrip() + ELLIPSIS, type_) <= limit_px)
-            return [*lines, rest[:count].rstrip() + ELLIPSIS]
+            count = _longest_prefix(rest, lambda part: _measure_px(part.rstrip() + ELLIPSIS, type_) <= limit_px)
+            return (*lines, rest[:count].rstrip() + ELLIPSIS)
         # rest[count] is the first character that does not fit; a space there ends the line too.
         # An accent has no width, so it is never parted from its letter.
         space = rest.rfind(" ", 1, count + 1)
         end = space if space > 0 else count
+        if end > 1 and _closes(rest[end]):  # it takes the character before it along
+            end -= 1
         lines.append(rest[:end].rstrip())
         rest = rest[end:].lstrip()
-    return lines
+    return tuple(lines)
 
 
 def draw(area: NDArray[np.uint8], text: str, x_px: int, top_px: int, type_: Type) -> None:
@@ -90,6 +95,16 @@ def draw(area: NDArray[np.uint8], text: str, x_px: int, top_px: int, type_: Type
 def _font() -> Any:
     # Built in: a variable Latin, Greek and Cyrillic face that falls back to a CJK one.
     return cv2.FontFace("sans")
+
+
+def _closes(char: str) -> bool:
+    """Whether `char` is a wide full stop, comma or closing bracket: no line of Chinese or Japanese begins with one."""
+    return unicodedata.east_asian_width(char) in "WF" and unicodedata.category(char) in {"Po", "Pe", "Pf"}
+
+
+def _measure_px(text: str, type_: Type) -> int:
+    _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _font(), type_.size_px, type_.weight)
+    return int(width)
 
 
 def _longest_prefix(text: str, fits: Callable[[str], bool]) -> int:

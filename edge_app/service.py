@@ -342,6 +342,7 @@ class Service:
             broker_online=self._session.connected,
             device=self._overlay.device if model.is_ready else None,
             notice=notice,
+            rules=tuple(self._rules.states.items()),
         )
         return self._overlay
 

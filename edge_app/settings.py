@@ -329,16 +329,35 @@ class CameraConfig(Section):
 class DisplayConfig(Section):
     """Where the overlay is shown."""
 
-    backend: Literal["none", "file"] = Field(
-        default="none", description="`none`, or `file`: write the picture to `path`."
+    backend: Literal["none", "kms", "window", "file"] = Field(
+        default="none",
+        description="`none`; `kms`: an HDMI screen without a desktop (needs the extra `display`); `window`: on the "
+        "desktop of `$DISPLAY`; `file`: into `path`.",
     )
-    path: Path | None = Field(default=None, validate_default=True, description="Picture file of the `file` backend.")
+    path: Path | None = Field(
+        default=None,
+        validate_default=True,
+        description="File of the `file` backend: a picture (`.png`, `.jpg`) that is replaced, or a video (`.mkv`, "
+        "`.avi`, `.mp4`).",
+    )
+    picture: bool = Field(
+        default=True, description="Show the camera's picture; false: what is said about it, and nothing of itself."
+    )
+    fps: int | None = Field(
+        default=None,
+        ge=1,
+        le=60,
+        description="Pictures a second at most; left out: 60 on a screen, 10 in a video, 1 in a picture file.",
+    )
+    video_mib: int = Field(
+        default=256, ge=1, le=65536, description="Size of a video in MiB; then it becomes `<name>.old<suffix>`."
+    )
 
     @field_validator("path")
     @classmethod
     def _file_needs_path(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         if path is None and info.data.get("backend") == "file":
-            raise ValueError('backend is "file" but path is not set; name the picture file')
+            raise ValueError('backend is "file" but path is not set; name the picture file or video')
         return path
 
 

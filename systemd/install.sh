@@ -122,10 +122,15 @@ install_program() {
     rm -rf "$opt"/versions/*.part # of an installation that was interrupted
     if [ ! -d "$opt/versions/$name" ]; then
         part=$opt/versions/$name.part
+        # What an HDMI screen needs, where the folder has it.
+        extra=""
+        for found in "$wheels"/pygame_ce-*.whl; do
+            if [ -f "$found" ]; then extra="[display]"; fi
+        done
         "$python" -m venv --without-pip "$part"
         # shellcheck disable=SC2086  # $no_deps: an option or nothing
         "$part/bin/python" "$pip" install --quiet --no-index --find-links "$wheels" --no-cache-dir \
-            --disable-pip-version-check --root-user-action ignore $no_deps edge-app ||
+            --disable-pip-version-check --root-user-action ignore $no_deps "edge-app$extra" ||
             fail "pip could not install from $wheels; make it with --python $("$python" -c \
                 'import sys; print("%d.%d" % sys.version_info[:2])')."
         if [ -z "$no_deps" ]; then

@@ -51,7 +51,7 @@ for minor in $(seq 5 36); do platforms="$platforms --platform manylinux_2_${mino
 # shellcheck disable=SC2086  # a list of words
 "$python" -m pip download --quiet --dest "$folder/wheels" --only-binary=:all: \
     --python-version "$board_version" --implementation cp --platform manylinux2014_x86_64 $platforms \
-    pip "$folder"/wheels/edge_app-*.whl
+    pip "$(echo "$folder"/wheels/edge_app-*.whl)[display]"
 
 cp -R "$here" "$folder/"
 # Not under its own name: edge-app prefers a config.toml in the folder it is called in.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_app import display_supervisor
-from edge_app.display import FileDisplay, NullDisplay, open_display
+from edge_app import display, display_supervisor
+from edge_app.child import ParentLink
+from edge_app.display import Painter, States, show_until_ended
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.frames import FrameBuffer
+from edge_app.overlay import BACKGROUND_BGR
 from edge_app.overlay_state import OverlayState
 from edge_app.settings import DisplayConfig
 
@@ -195,30 +200,57 @@ def test_nothing_starts_before_there_is_something_to_show(supervisor: DisplaySup
     assert supervisor.pid is None
 
 
-def test_file_is_replaced_whole(path: Path) -> None:
-    """Whoever has the old picture open keeps all of it, because the new one is another file put in its place."""
-    display = FileDisplay(path)
-    display.show(plain((0, 0, 0)))
-    with path.open("rb") as old:
-        display.show(plain((9, 9, 9)))
-        size_bytes = os.fstat(old.fileno()).st_size
-        assert os.fstat(old.fileno()).st_nlink == 0
-        assert len(old.read()) == size_bytes
-    assert middle(path) == (9, 9, 9)
+def test_without_the_picture_the_process_has_no_frames(buffer: FrameBuffer, path: Path) -> None:
+    """With `picture = false` texts are shown on a plain ground, and the process maps no frame buffer at all."""
+    supervisor = DisplaySupervisor(DisplayConfig(backend="file", path=path, picture=False), {"door": buffer.fd})
+    try:
+        supervisor.update(STATE)
+        until(path.exists, supervisor)
+        image = cv2.imread(str(path))
+        assert image is not None
+        assert tuple(image[200, 100]) == BACKGROUND_BGR
+        assert not np.any(np.all(image == (0, 200, 0), axis=2))
+        assert np.any(np.all(image[-100:] == 255, axis=2)), "the caption is white"
+        assert "edge_app.frames" not in Path(f"/proc/{supervisor.pid}/maps").read_text(encoding="utf-8")
+    finally:
+        supervisor.stop()
 
 
-def test_file_is_a_jpeg_where_its_name_says_so(tmp_path: Path) -> None:
-    """The name of the file decides between PNG and JPEG."""
-    FileDisplay(tmp_path / "a.jpeg").show(plain((0, 0, 0)))
-    FileDisplay(tmp_path / "a.png").show(plain((0, 0, 0)))
-    assert (tmp_path / "a.jpeg").read_bytes().startswith(b"\xff\xd8\xff")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+class RecordingScreen:
+    """A screen without a pace of its own that keeps the colours it was given."""
+
+    period_s = 0.0
+
+    def __init__(self) -> None:
+        self.shown: list[int] = []
+
+    def prepare(self) -> tuple[int, int]:
+        return 320, 180
+
+    def show(self, image: NDArray[np.uint8]) -> None:
+        self.shown.append(int(image[90, 160, 0]))
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
-def test_configuration_chooses_the_display(path: Path) -> None:
-    """`file` opens a FileDisplay and `none` the null object."""
-    assert isinstance(open_display(DisplayConfig(backend="file", path=path)), FileDisplay)
-    null = open_display(DisplayConfig())
-    assert isinstance(null, NullDisplay)
-    null.show(plain((0, 0, 0)))
-    null.close()
+def test_every_frame_is_shown_while_the_model_says_nothing(
+    buffer: FrameBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50 frames, each written when the one before was on the screen, all get there; no state comes meanwhile."""
+    monkeypatch.setattr(display, "AGES_S", 1000.0)  # it is the frame that makes it draw
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link = ParentLink(theirs, {})
+    screen = RecordingScreen()
+    ours.send(json.dumps({"state": STATE.to_message()}).encode())
+    states = States(link)
+    painter = Painter({"door": buffer}, shows_picture=True)
+    showing = threading.Thread(target=show_until_ended, args=(screen, painter, states, link))
+    states.arrived.wait(DEADLINE_S)
+    showing.start()
+    for number in range(1, 51):
+        buffer.write(plain((number, 0, 0), 180, 320), ts=time.time(), captured_s=time.monotonic())
+        until(lambda wanted=number: wanted in screen.shown)  # type: ignore[misc]
+    ours.close()
+    showing.join(DEADLINE_S)
+    assert not showing.is_alive()

@@ -1,0 +1,1 @@
+"""Where the overlay is shown: an HDMI screen, a window, a file, or nowhere."""

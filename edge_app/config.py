@@ -1,4 +1,4 @@
-"""config.toml to the frozen objects of settings.py: every error at once, each with its dotted key.
+"""config.toml to the frozen objects of settings: every error at once, each with its dotted key.
 
 Precedence, lowest first: the default of the field, the file, the environment (`EDGE_APP_MQTT__HOST`), the
 command line.

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from edge_app.gate import Gate, Kind
 from edge_app.messages import (
@@ -20,13 +20,13 @@ from edge_app.messages import (
     Command,
     ErrorCode,
     Question,
-    Region,
     Result,
     failed,
     from_worker,
 )
 from edge_app.model_client import ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
 from edge_app.model_requests import caption_request, question_request, rules_request, snapshot_request
+from edge_app.novelty import Cameras, Novelty
 from edge_app.publisher import Publisher
 from edge_app.rules.keeper import RuleKeeper
 from edge_app.scheduler import Job, Scheduler
@@ -38,25 +38,6 @@ FRAME_POLL_S = 0.002
 STILL_POLL_S = 0.05  # the same while every picture stands still
 
 log = logging.getLogger(__name__)
-
-
-class Cameras(Protocol):
-    """What the dispatcher asks about cameras."""
-
-    def names(self) -> tuple[str, ...]:
-        """All cameras, in the order of the configuration."""
-
-    def frame_id(self, name: str) -> int | None:
-        """The newest frame of a camera; None if it is offline or has delivered none."""
-
-    def region(self, name: str) -> Region | None:
-        """Where captions and questions without a region look; None: everywhere."""
-
-    def change(self, name: str) -> int:
-        """The number of the last change of a camera's picture."""
-
-    def problem(self, name: str) -> str:
-        """Why a camera is offline, as part of a sentence."""
 
 
 class Dispatcher:
@@ -83,11 +64,9 @@ class Dispatcher:
         self._scheduler, self._cameras, self._publisher = scheduler, cameras, publisher
         self._submit, self._observe = submit, observe
         self._command_timeout_s = command_timeout_s
-        self._rules, self._gate = rules, gate
-        self._judged: dict[str, int] = {}  # camera: the frame that its rules were last asked about
+        self._rules, self._novelty = rules, Novelty(cameras, gate, rules)
         self._number = 0
         self._current: list[Job] = []  # what the request in flight is for
-        self._captioned: dict[str, int] = {}  # camera: its frame in the last caption
 
     @property
     def prompt(self) -> str | None:
@@ -97,7 +76,7 @@ class Dispatcher:
     @prompt.setter
     def prompt(self, prompt: str | None) -> None:
         self._prompt = prompt
-        self._gate.open("caption")
+        self._novelty.renew()
 
     @property
     def is_ready(self) -> bool:
@@ -147,7 +126,7 @@ class Dispatcher:
                 self._time_out(job)
         if self._current or not self.is_ready:
             return
-        if following := self._scheduler.next_jobs(now_s, self._has_new_frame, self._has_frame_to_judge):
+        if following := self._scheduler.next_jobs(now_s, self._novelty.to_caption, self._novelty.to_judge):
             self._begin(following)
 
     def next_event_s(self) -> float:
@@ -158,9 +137,8 @@ class Dispatcher:
         # A frame is no event, and a camera that is offline delivers none. One that is due has no new frame yet.
         online = [name for name in self._cameras.names() if self._cameras.frame_id(name) is not None]
         due_s = min(self._scheduler.next_caption_s(online), self._scheduler.next_rules_s(online))
-        now_s = time.monotonic()
-        moves = any(self._gate.is_open("caption", name, self._cameras.change(name), now_s) for name in online)
-        return min(deadline_s, max(due_s, now_s + (FRAME_POLL_S if moves else STILL_POLL_S)))
+        poll_s = FRAME_POLL_S if self._novelty.moves(online) else STILL_POLL_S
+        return min(deadline_s, max(due_s, time.monotonic() + poll_s))
 
     def shut_down(self) -> None:
         """Settle every debt with `model_unavailable`, because the service ends."""
@@ -199,9 +177,9 @@ class Dispatcher:
             region = self._cameras.region(first.camera)
             keep = self._rules.wants_snapshots(first.camera)
             if first.rule is not None:
-                request = rules_request(jobs, region, captioned=self._captioned.get(first.camera), keep=keep)
+                request = rules_request(jobs, region, captioned=self._novelty.captioned(first.camera), keep=keep)
             else:
-                following = self._scheduler.forecast(time.monotonic(), self._has_new_frame)
+                following = self._scheduler.forecast(time.monotonic(), self._novelty.to_caption)
                 request = caption_request(first, region, prompt=self.prompt, following=following, keep=keep)
         self._submit(self._number, request)
 
@@ -266,8 +244,8 @@ class Dispatcher:
             self._scheduler.put_back(unsettled)
             return
         for job in unsettled:
-            if job.question is None and job.rule is None:  # the next frame may fare better, this one would not
-                self._captioned[job.camera] = self._cameras.frame_id(job.camera) or 0
+            if job.question is None and job.rule is None:
+                self._novelty.refused(job.camera)
             self._fail(job, code, message)
 
     def _result(self, job: Job, values: dict[str, Any]) -> Result | None:
@@ -287,8 +265,7 @@ class Dispatcher:
             return None
         if job.question is None:
             kind: Kind = "rules" if job.rule else "caption"
-            (self._judged if job.rule else self._captioned)[job.camera] = result.frame_id or 0
-            self._gate.saw(kind, job.camera, int(values["change"]), time.monotonic())
+            self._novelty.saw(kind, job.camera, result.frame_id or 0, int(values["change"]))
         return result
 
     def _tell(self, job: Job, result: Result) -> None:
@@ -345,21 +322,3 @@ class Dispatcher:
 
     def _unsettled(self) -> list[Job]:
         return [job for job in (*self._current, *self._scheduler.waiting) if job.is_awaited]
-
-    def _has_new_frame(self, camera: str) -> bool:
-        frame_id = self._cameras.frame_id(camera)
-        if frame_id is None or frame_id == self._captioned.get(camera):
-            return False
-        return self._gate.is_open("caption", camera, self._cameras.change(camera), time.monotonic())
-
-    def _has_frame_to_judge(self, camera: str) -> bool:
-        frame_id = self._cameras.frame_id(camera)
-        if frame_id is None or frame_id == self._judged.get(camera):
-            return False
-        now_s = time.monotonic()
-        if not self._rules.is_settled(camera) or self._gate.is_open(
-            "rules", camera, self._cameras.change(camera), now_s
-        ):
-            return True
-        self._rules.holds(camera, now_s)
-        return False

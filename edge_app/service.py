@@ -26,7 +26,8 @@ from edge_app.exporter import Exporter
 from edge_app.gate import Gate
 from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
-from edge_app.messages import MessageIds, Result
+from edge_app.losses import Losses
+from edge_app.messages import MessageIds
 from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import (
@@ -40,7 +41,7 @@ from edge_app.mqtt.home_assistant_link import HomeAssistant
 from edge_app.mqtt.requests import Inbound, Rules
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
-from edge_app.overlay_state import OverlayState
+from edge_app.overlay_feed import OverlayFeed
 from edge_app.publisher import Publisher
 from edge_app.reception import Reception
 from edge_app.rules.keeper import RuleKeeper
@@ -52,7 +53,6 @@ from edge_app.store.store import Store
 MODEL_MODULE = "edge_app.model.worker"
 TURN_S = 0.25  # longest wait for an event
 TURN_EVENTS = 64  # events that one commit, and so one wait for the disk, may serve
-GAP_S = 1.0  # drops that go on are told this often
 CHECK_S = 0.1  # cameras, watchdog and the rest of the house are looked after this often
 FAREWELL_S = 1.0  # for the broker to acknowledge the last answers and `offline`, and as long to disconnect
 STOP_S = 2.5  # for the model's thread and all processes to end: together, a signal is obeyed within 5 s
@@ -82,8 +82,7 @@ class Service:
     def __init__(self, config: Config, model_module: str) -> None:
         self._config = config
         self._started_s = time.monotonic()
-        self._told_spoilt = 0
-        self._next_check_s = self._next_health_s = self._next_gap_s = 0.0
+        self._next_check_s = self._next_health_s = 0.0
         self._inbox = Inbox()
         self._notifier = Notifier(os.environ)
         self._watchdog = Watchdog(self._notifier, watchdog_interval_s(os.environ))
@@ -91,7 +90,7 @@ class Service:
         self._cameras = CameraSet(config.camera, config.log.level)
         self._display = DisplaySupervisor(config.display, self._cameras.frame_fds(), config.log.level)
         self._exporter = Exporter(config.metrics, config.node.id)
-        self._overlay = OverlayState(camera=config.camera[0].name)
+        self._overlay = OverlayFeed(config.camera[0].name)
 
         mqtt = config.mqtt
         topics = Topics(mqtt.base, config.node.id, config.home_assistant.heard)
@@ -105,6 +104,7 @@ class Service:
         self._home_assistant = HomeAssistant(config, topics, self._session, state)
         ids = MessageIds()
         self._publisher = Publisher(self._session, topics, self._store.questions, ids, history=config.caption.history)
+        self._losses = Losses(self._store, self._publisher)
 
         model = config.model
         self._model = ModelClient(
@@ -123,7 +123,7 @@ class Service:
             config.rule,
             self._cameras.names(),
             self._publisher,
-            state_folder(config.store.dir or config.model.state_dir),
+            state,
             allow_snapshots=mqtt.allow_rule_snapshots,
         )
         self._scheduler = scheduler = Scheduler(
@@ -139,7 +139,7 @@ class Service:
             self._cameras,
             self._publisher,
             submit=self._model.submit,
-            observe=self._show_result,
+            observe=self._overlay.note,
             command_timeout_s=config.ask.timeout_s,
             rules=self._rules,
             gate=Gate(config.gate),
@@ -255,8 +255,8 @@ class Service:
         self._reception.resume(now_s)
         self._rules.check(now_s, self._scheduler.interval_s)
         self._store.outbox.drop_old()
-        self._tell_losses(now_s)
-        self._display.update(self._shown())
+        self._losses.tell(now_s, connected=self._session.connected)
+        self._display.update(self._overlay.shown(self._dispatcher, self._cameras, self._session, self._rules))
         self._display.poll(now_s)
         if now_s >= self._next_health_s:
             self._next_health_s = now_s + self._config.health.interval_s
@@ -268,16 +268,6 @@ class Service:
         refused_since_s = [self._model.refused_since_s, self._display.refused_since_s, *self._cameras.refused_since_s()]
         if reason := self._last_resort.reason(now_s, self._watchdog.broken(now_s), refused_since_s):
             self._inbox.post(Stop(reason, EXIT_GIVEN_UP))
-
-    def _tell_losses(self, now_s: float) -> None:
-        """Messages that will never arrive, as an event: at the next occasion, and not for each one."""
-        if self._session.connected and now_s >= self._next_gap_s:
-            self._next_gap_s = now_s + GAP_S
-            for kind, dropped in self._store.outbox.take_gaps():
-                self._publisher.event("gap", {"kind": kind, "dropped": dropped})
-        if (spoilt := self._store.spoilt) != self._told_spoilt:
-            self._told_spoilt = spoilt
-            self._publisher.event("store_spoilt", {"times": spoilt})
 
     def _publish_initial_state(self) -> None:
         """State for the session to keep; it goes out when the broker is there."""
@@ -321,30 +311,6 @@ class Service:
         for number, stop in enumerate(stops):
             stop(max(0.1, (deadline_s - time.monotonic()) / (len(stops) - number)))
         self._store.close()
-
-    def _show_result(self, result: Result) -> None:
-        """A new caption or answer is on the overlay from the next turn on."""
-        self._overlay = self._overlay.with_result(result, now_s=time.monotonic())
-
-    def _shown(self) -> OverlayState:
-        """The overlay with what the other parts know now."""
-        model = self._dispatcher
-        notice: str | None
-        if model.model_problem:
-            notice = f"The model cannot start: {model.model_problem}"
-        elif model.model_info is None:
-            notice = "The model is starting."
-        else:  # a device that was asked for and not taken is said aloud
-            notice = " ".join(model.model_info.get("fallbacks", [])) or None
-        self._overlay = dataclasses.replace(
-            self._overlay,
-            camera_online=self._cameras.is_online(self._overlay.camera),
-            broker_online=self._session.connected,
-            device=self._overlay.device if model.is_ready else None,
-            notice=notice,
-            rules=tuple(self._rules.states.items()),
-        )
-        return self._overlay
 
     def _info(self) -> dict[str, Any]:
         return report.info(self._config, self._cameras.describe(), self._dispatcher, self._bundles.rolled_back)

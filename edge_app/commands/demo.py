@@ -1,7 +1,7 @@
 """`edge-app demo`: everything at once on one machine, with nothing to configure.
 
 A broker, the real service with a drawn scene for a camera and a small model that comes with the package, and an MQTT
-client that prints captions and asks about them.
+client that prints captions, asks about them, and tells when one of the service's own questions has another answer.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ START_S = 90.0  # longest wait for the first caption
 QUESTION_EVERY_S = 3.0
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 ANSWER_WAIT_S = 5.0  # for the last answer, after the time is over
+RULE_EVENTS = {"rule_on": "ON", "rule_off": "OFF"}
 QUESTION_KINDS = ("presence", "colour", "count", "side", "what", "shape", "between")
 
 
@@ -81,6 +82,7 @@ class Watch:
     def __init__(self) -> None:
         self.captions: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
+        self.rule_events: list[dict[str, Any]] = []
         self._asked: dict[str, float] = {}  # id: monotonic time; those without an answer yet
         self._chronicle = Chronicle(SCENE_SEED)
         self._objects = Counter[str]()  # said, there, right: of all captions
@@ -88,7 +90,7 @@ class Watch:
         self._rng = np.random.default_rng(0)
 
     def events(self, client: DemoClient, service: Service, length_s: float) -> Iterator[dict[str, Any]]:
-        """What is to be told, as it happens: captions, questions, answers."""
+        """What is to be told, as it happens: captions, questions, answers, rules that turn."""
         end_s = time.monotonic() + START_S
         next_question_s = 0.0
         while time.monotonic() < end_s or (self._asked and time.monotonic() < end_s + ANSWER_WAIT_S):
@@ -96,13 +98,16 @@ class Watch:
                 raise EdgeAppError(f"The service ended by itself. Its log ends:\n{service.last_words()}")
             result = client.next(0.2)
             now_s = time.monotonic()
-            if result is not None and result["type"] == "caption":
+            if result is not None and result.get("event_type") in RULE_EVENTS:
+                self.rule_events.append(result)
+                yield {"event": "rule", **result}
+            elif result is not None and result.get("type") == "caption":
                 if not self.captions:
                     end_s, next_question_s = now_s + length_s, now_s + 1
                 self.captions.append(result)
                 self._judge(result)
                 yield {"event": "caption", **result}
-            elif result is not None and result["id"] in self._asked:
+            elif result is not None and result.get("id") in self._asked:
                 round_trip_ms = round((now_s - self._asked.pop(result["id"])) * 1000, 1)
                 self.answers.append({**result, "round_trip_ms": round_trip_ms})
                 yield {"event": "answer", **self.answers[-1]}
@@ -126,6 +131,7 @@ class Watch:
             "captions": len(self.captions),
             "questions": len(self.answers) + len(self._asked),
             "answers": len(answered),
+            "rule_events": len(self.rule_events),
             "objects": dict(self._objects),
             "device": self.captions[-1]["device"],
             "caption_ms": _median(caption["timing_ms"]["total"] for caption in self.captions),
@@ -179,28 +185,35 @@ def _words(event: dict[str, Any]) -> str:
             return f"sees      {_sure(event)}   {event['text']}"
         case "question":
             return f"asked     {'':<26}   {event['question']}"
-        case "answer" if event["status"] == "ok":
-            yes = (
-                f"  P(yes) {event['p_yes']:.2f}"
-                if event["text"] in {"yes", "no"} and event["p_yes"] is not None
-                else ""
-            )
-            return f"answers   {_sure(event)}   {event['text']}{yes}"
         case "answer":
-            return f"refused   {event['error']['code']}: {event['error']['message']}"
+            return _answer_words(event)
+        case "rule":
+            return f"rule      {RULE_EVENTS[event['event_type']]:<26}   {event['question']}"
         case _:
-            seen = event["objects"]
-            lines = [
-                f"\n{event['captions']} captions, {event['answers']} of {event['questions']} questions answered, "
-                f"on {event['device']}.",
-                f"Objects: {seen['right']} of {seen['there']} in the pictures were named, colour and shape; "
-                f"not there, of {seen['said']} named: {seen['said'] - seen['right']}.",
-                f"Medians: a caption takes {event['caption_ms']} ms, and is out {event['caption_age_ms']} ms after "
-                "its picture.",
-            ]
-            if event["answers"]:
-                lines.append(f"An answer takes {event['answer_ms']} ms, {event['answer_round_trip_ms']} ms over MQTT.")
-            return "\n".join(lines)
+            return _summary_words(event)
+
+
+def _answer_words(answer: dict[str, Any]) -> str:
+    if answer["status"] != "ok":
+        return f"refused   {answer['error']['code']}: {answer['error']['message']}"
+    is_yes_or_no = answer["text"] in {"yes", "no"} and answer["p_yes"] is not None
+    yes = f"  P(yes) {answer['p_yes']:.2f}" if is_yes_or_no else ""
+    return f"answers   {_sure(answer)}   {answer['text']}{yes}"
+
+
+def _summary_words(summary: dict[str, Any]) -> str:
+    seen = summary["objects"]
+    lines = [
+        f"\n{summary['captions']} captions, {summary['answers']} of {summary['questions']} questions answered, "
+        f"on {summary['device']}.",
+        f"Objects: {seen['right']} of {seen['there']} in the pictures were named, colour and shape; "
+        f"not there, of {seen['said']} named: {seen['said'] - seen['right']}.",
+        f"Medians: a caption takes {summary['caption_ms']} ms, and is out {summary['caption_age_ms']} ms after "
+        "its picture.",
+    ]
+    if summary["answers"]:
+        lines.append(f"An answer takes {summary['answer_ms']} ms, {summary['answer_round_trip_ms']} ms over MQTT.")
+    return "\n".join(lines)
 
 
 def _sure(event: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A plain MQTT client of the demo, as anybody would write one: listens to captions, asks, takes the answers."""
+"""A plain MQTT client of the demo, as anybody would write one: listens to captions and events, asks, takes answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DemoClient:
         return question_id
 
     def next(self, timeout_s: float) -> dict[str, Any] | None:
-        """The next caption or answer, a Result of docs/mqtt.md; None if none comes in time."""
+        """The next caption, answer or event, as docs/mqtt.md has them; None if none comes in time."""
         try:
             return self._results.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
@@ -52,7 +52,7 @@ class DemoClient:
     def _on_connect(
         self, client: Client, _data: Any, _flags: ConnectFlags, _reason: ReasonCode, _properties: Properties | None
     ) -> None:
-        client.subscribe([(TOPICS.caption(CAMERA), 1), (TOPICS.answer, 1)])
+        client.subscribe([(TOPICS.caption(CAMERA), 1), (TOPICS.answer, 1), (TOPICS.event, 1)])
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         self._results.put(json.loads(message.payload))

@@ -19,6 +19,7 @@ NODE = "demo"
 CAMERA = "scene"
 SCENE_SEED = 22  # begins with four objects, clear and close together
 SCENE = f"scene:seed={SCENE_SEED}"
+RULES = {"star": "is there a star?", "triangle": "is there a triangle?"}  # asked by the service itself, every second
 STOP_S = 8.0  # the service says farewell to the broker within 5 s
 LOG_TAIL_LINES = 8
 
@@ -63,8 +64,11 @@ def write_config(folder: Path, broker: Broker, bundle: Path) -> Path:
         "[[camera]]": {"name": CAMERA, "source": SCENE, "width_px": 480, "height_px": 480, "fps": 10},
         "[display]": {"backend": "file", "path": str(overlay_path(folder))},
     }
+    rules: list[tuple[str, dict[str, object]]] = [
+        ("[[rule]]", {"id": name, "question": question}) for name, question in RULES.items()
+    ]
     lines: list[str] = []
-    for header, table in tables.items():
+    for header, table in [*tables.items(), *rules]:
         lines += [header, *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()), ""]
     path = folder / "config.toml"
     path.write_text("\n".join(lines), encoding="utf-8")

@@ -63,7 +63,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def test_captions_and_answers_come_as_json(tmp_path: Path) -> None:
-    """In 12 seconds there are captions with confidence, questions, answers of the same id, a picture and a summary."""
+    """In 12 seconds come captions with confidence, questions, answers of the same id, a rule, a picture, a summary."""
     demo = start(tmp_path, "--seconds", "12", "--json")
     output, errors = demo.communicate(timeout=TIMEOUT_S)
     assert demo.returncode == 0, errors
@@ -78,7 +78,12 @@ def test_captions_and_answers_come_as_json(tmp_path: Path) -> None:
     assert len(asked) >= 3
     assert [event["id"] for event in answers] == asked
     assert all(event["status"] == "ok" and 0 <= event["p_yes"] <= 1 for event in answers)
+    turned = [event for event in events if event["event"] == "rule"]
+    assert ("rule_on", "star") in [(event["event_type"], event["id"]) for event in turned], (
+        "there is one from the start"
+    )
     summary = events[-1]
+    assert summary["rule_events"] == len(turned)
     assert (summary["captions"], summary["answers"]) == (len(captions), len(asked))
     objects = summary["objects"]
     assert objects["there"] >= len(captions), "the scene is never empty"

@@ -15,7 +15,7 @@ from edge_app.mqtt.topics import Topics
 from edge_app.settings import Config
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
 from tests.home_assistant.test_components import Question
-from tests.mqtt.test_session import MakeNode, Node, make_node
+from tests.mqtt.node import MakeNode, Node, make_node
 from tests.service.harness import Start, camera_online, start
 
 __all__ = ["broker", "make_node", "start"]

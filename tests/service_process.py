@@ -1,4 +1,4 @@
-"""Run the service with the stand-in model: `python -m tests.service_process --config FILE`, for tests/test_service.py.
+"""Run the service with the stand-in model: `python -m tests.service_process --config FILE`, for tests/service.
 
 SIGUSR1 makes it write the names of its threads to stderr.
 """

@@ -1,4 +1,4 @@
-"""When the model gets its next request; what each question gets in return is told by tests/test_service.py."""
+"""When the model gets its next request; what each question gets in return is told by tests/service."""
 
 from __future__ import annotations
 

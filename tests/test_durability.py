@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
-from tests.test_service import NODE, ServiceProcess, Start, answer_to, answers, ask, ready, start, watcher
+from tests.service.harness import NODE, ServiceProcess, Start, answer_to, answers, ask, ready, start, watcher
 
 __all__ = ["broker", "start", "watcher"]
 pytestmark = needs_mosquitto

@@ -21,7 +21,7 @@ from edge_app.prometheus import MOST_CLIENTS
 from edge_app.settings import MetricsConfig
 from tests import metrics_table
 from tests.broker import Broker, Watcher, body, broker, free_port, needs_mosquitto, wait_until
-from tests.test_service import NODE, Start, camera_online, ready, start, watcher
+from tests.service.harness import NODE, Start, camera_online, ready, start, watcher
 
 __all__ = ["broker", "start", "watcher"]
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ import pytest
 from edge_app.mqtt.home_assistant import components, discovery
 from tests.broker import PATIENCE_S, Broker, Watcher, body, broker, free_port, needs_mosquitto, wait_until
 from tests.home_assistant.test_components import OPEN, TOPICS
-from tests.test_service import NODE, Start, start
+from tests.service.harness import NODE, Start, start
 
 __all__ = ["broker", "start"]
 PYTHON = os.environ.get("EDGE_APP_HOME_ASSISTANT_PYTHON")

@@ -15,8 +15,8 @@ from edge_app.mqtt.topics import Topics
 from edge_app.settings import Config
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
 from tests.home_assistant.test_components import Question
-from tests.mqtt.test_session import MakeNode, Node, make_node
-from tests.test_service import Start, camera_online, start
+from tests.mqtt.node import MakeNode, Node, make_node
+from tests.service.harness import Start, camera_online, start
 
 __all__ = ["broker", "make_node", "start"]
 pytestmark = needs_mosquitto

@@ -1,4 +1,4 @@
-"""What the connection asks of the kernel; what it makes of a broker is told by test_session.py."""
+"""What the connection asks of the kernel; what it makes of a broker: test_access.py and test_network_thread.py."""
 
 from __future__ import annotations
 

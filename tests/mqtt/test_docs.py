@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto
-from tests.test_service import NODE, Start, camera_online, ready, start, watcher
+from tests.service.harness import NODE, Start, camera_online, ready, start, watcher
 
 __all__ = ["broker", "start", "watcher"]
 pytestmark = needs_mosquitto

@@ -21,8 +21,8 @@ from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import Event, Unreachable
 from edge_app.settings import Config, MqttConfig
 from tests.broker import PATIENCE_S, Watcher, body, needs_mosquitto
+from tests.service.harness import Start, start
 from tests.site import Site, SiteBroker, board, person
-from tests.test_service import Start, start
 
 __all__ = ["start"]
 pytestmark = needs_mosquitto

@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
 from tests.mqtt.test_docs import PAYLOADS
+from tests.service.harness import NODE, ServiceProcess, Start, ready, start, watcher
 from tests.standin_worker import lines
-from tests.test_service import NODE, ServiceProcess, Start, ready, start, watcher
 
 __all__ = ["broker", "start", "watcher"]
 pytestmark = needs_mosquitto

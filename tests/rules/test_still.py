@@ -10,8 +10,8 @@ import numpy as np
 from tests.broker import Broker, Watcher, broker, needs_mosquitto, wait_until
 from tests.demo.scenes import scene, thing
 from tests.rules.test_service import RULE, answer_with, until
+from tests.service.harness import NODE, Start, ready, start, watcher
 from tests.standin_worker import lines
-from tests.test_service import NODE, Start, ready, start, watcher
 
 __all__ = ["broker", "start", "watcher"]
 pytestmark = needs_mosquitto

@@ -1,0 +1,108 @@
+"""What a person sees of the overlay: all that is told, readable, as it was judged."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_app.overlay_chips import LOOKS, OTHER, chips
+from edge_app.overlay_panel import BAND_DIVISOR, Text
+from edge_app.overlay_text import Colour
+from edge_app.overlay_type import AMBER, BLUE, GREEN, GREY, RED, WHITE, Scale
+from tests import overlay_golden
+from tests.overlay_material import STATE, flat, ink, shown
+
+
+def test_lettering_grows_with_the_picture() -> None:
+    """Twice the picture gives twice the lettering: it reads equally well from the sofa at 720p and at 1440p."""
+    small, large = (np.argwhere(ink(shown(flat((h, h * 16 // 9), 0), STATE))[h // 2 :]) for h in (720, 1440))
+    assert np.ptp(large[:, 1]) == pytest.approx(2 * np.ptp(small[:, 1]), rel=0.03)
+
+
+def test_what_is_told_shows() -> None:
+    """Each piece of state changes the picture: none of them is forgotten in the drawing."""
+    image = flat((720, 1280), 0)
+    usual = shown(image, STATE)
+    for change in (
+        {"camera": "yard"},
+        {"camera_online": False},
+        {"broker_online": False},
+        {"caption": "a cat"},
+        {"caption_confidence": 0.5},
+        {"captioned_s": 50.0},
+        {"caption_ms": 99.0},
+        {"device": "CPU"},
+        {"device": None},
+        {"question": "what shape is red?"},
+        {"answer": "blue"},
+        {"answer_confidence": 0.2},
+        {"answer": "yes", "p_yes": 0.4},
+        {"notice": "The GPU is gone."},
+        {"rules": (("cat", "ON"),)},
+    ):
+        changed = dataclasses.replace(STATE, **change)
+        assert not np.array_equal(shown(image, changed), usual), change
+    assert not np.array_equal(shown(image, STATE, captured_s=20.0), usual), "the age of the picture"
+
+
+@pytest.mark.parametrize("height_px", overlay_golden.HEIGHTS_PX)
+@pytest.mark.parametrize("name", overlay_golden.STATES)
+def test_drawing_is_as_it_was_looked_at(name: str, height_px: int) -> None:
+    """The golden pictures, which a person has judged. Means of 4x4 pixels differ by 20 of 255 at most: the edges of
+    letters may be smoothed otherwise elsewhere, but a letter that moves by a pixel changes them by more than 40.
+    """
+    golden = cv2.imread(str(overlay_golden.path(name, height_px)))
+    assert golden is not None
+    drawn = overlay_golden.draw(name, height_px)
+    assert drawn.shape == golden.shape
+    size = (golden.shape[1] // 4, golden.shape[0] // 4)
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(int) for image in (drawn, golden)]
+    assert np.abs(small[0] - small[1]).max() <= 20
+
+
+def luminance(colour: Colour | NDArray[np.uint8]) -> float:
+    """Relative luminance of a BGR colour as WCAG 2.2 defines it."""
+    share = np.array(colour, float) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.0722, 0.7152, 0.2126])
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """WCAG's ratio: black on white is 21."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_colour_reads_on_the_brightest_picture() -> None:
+    """On a band before pure white, and on its chip, each text has at least the 4.5:1 of WCAG AA. Black on white: 21."""
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    band = (255 // BAND_DIVISOR,) * 3
+    for colour in (WHITE, GREY, BLUE, GREEN, AMBER, RED):
+        assert contrast(colour, band) >= 4.5
+    for look in (*LOOKS.values(), OTHER):
+        assert contrast(look.text, look.fill) >= 4.5
+
+
+def test_the_right_column_keeps_the_captions_lines() -> None:
+    """A caption is not wrapped anew because it is a minute old, or less certain."""
+    caption = "a man in a yellow jacket is standing on a ladder next to a white van"
+    seen = set()
+    for age_s, confidence in ((0.1, 1.0), (3.0, 0.9), (75.0, 1.0), (4000.0, None)):
+        state = dataclasses.replace(STATE, caption=caption, captioned_s=100 - age_s, caption_confidence=confidence)
+        seen.add(shown(flat((720, 1280), 0), state)[-200:, :900].tobytes())
+    assert len(seen) == 1
+
+
+def test_rules_that_are_on_are_never_those_left_out() -> None:
+    """Of 32 rules of which two are ON, those two have a chip, and the last chip counts the others."""
+    rules = [(f"a_rule_with_a_long_name_{number}", "OFF") for number in range(30)]
+    for place in (0, 29):
+        marks, rows = chips(Scale(1.0), (*rules[:place], ("x", "ON"), ("y", "ON"), *rules[place:]), 1208, 2)
+        texts = [mark.text for mark in marks if isinstance(mark, Text)]
+        assert rows == 2
+        assert {"x  ON", "y  ON"} <= set(texts)
+        assert texts[-1] == f"+{32 - (len(texts) - 1)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from edge_app.demo.world import (
     MOST_OBJECTS,
     PAIRS,
     VARIETY,
+    Pair,
     Scene,
     SceneObject,
     fits,
@@ -29,10 +31,12 @@ class MovingScene:
     STEPS_BETWEEN_CHANGES = (60, 150)
     PLACES_TRIED = 30  # for a newcomer
 
-    def __init__(self, seed: int, size_px: int = 480) -> None:
+    def __init__(self, seed: int, size_px: int = 480, pairs: Sequence[Pair] = PAIRS) -> None:
+        """Begin with two to four objects; `pairs` are the colours and shapes that come."""
         self._rng = np.random.default_rng(seed)
         self._size_px = size_px
-        start = random_scene(self._rng, int(self._rng.integers(2, 5)))
+        self._pairs = pairs
+        start = random_scene(self._rng, int(self._rng.integers(2, 5)), pairs)
         self._look = start.look
         self._objects = list(start.objects)
         self._velocities = [self._random_velocity() for _ in self._objects]  # [dx, dy] of each object
@@ -79,7 +83,7 @@ class MovingScene:
             index = int(self._rng.integers(count))
             del self._objects[index], self._velocities[index]
             return
-        absent = [pair for pair in PAIRS if pair not in self.truth().pairs]
+        absent = [pair for pair in self._pairs if pair not in self.truth().pairs]
         pair = absent[int(self._rng.integers(len(absent)))]
         for _ in range(self.PLACES_TRIED):  # none free: it comes at another change
             newcomer = random_object(self._rng, pair, among=count + 1)
@@ -103,8 +107,8 @@ class Chronicle:
     while frame ids go on.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._moving = MovingScene(seed)
+    def __init__(self, seed: int, pairs: Sequence[Pair] = PAIRS) -> None:
+        self._moving = MovingScene(seed, pairs=pairs)
         self._truths: list[Scene] = []
 
     def truth(self, frame_id: int) -> Scene:

@@ -256,9 +256,10 @@ class RuleKeeper:
             self.problem = None
 
     def _publish(self, standing: Standing, *, state_too: bool = True) -> None:
+        # In this order: whoever sees the state turn finds the answer that turned it.
+        self._publisher.rule_attributes(standing.rule.id, self._attributes(standing))
         if state_too:
             self._publisher.rule_state(standing.rule.id, standing.judge.state)
-        self._publisher.rule_attributes(standing.rule.id, self._attributes(standing))
 
     def _attributes(self, standing: Standing) -> dict[str, Any]:
         rule, result = standing.rule, standing.result

@@ -29,7 +29,7 @@ class RuleConfig(Section):
         validate_default=True,
         description="P(yes) up to which an answer says OFF; one in between changes nothing.",
     )
-    consecutive: int = Field(default=3, ge=1, le=100, description="Answers in a row that it takes to change the state.")
+    consecutive: int = Field(default=4, ge=1, le=100, description="Answers in a row that it takes to change the state.")
     cooldown_s: float = Field(
         default=0, ge=0, le=86_400, description="Seconds for which a change holds, whatever the answers say meanwhile."
     )

@@ -19,7 +19,7 @@ from edge_app.demo.drawing import draw
 from edge_app.demo.language import article, noun_phrase
 from edge_app.demo.motion import Chronicle
 from edge_app.demo.service import bundle_path
-from edge_app.demo.world import COLOURS, PAIRS, SHAPES, Scene
+from edge_app.demo.world import COLOURS, PAIRS, SHAPES, TRAINING_PAIRS, Pair, Scene
 from edge_app.model.loading import load_models
 from edge_app.model.vlm import VisionLanguageModel
 from edge_app.rules.judge import Judge, RuleEvent
@@ -84,11 +84,11 @@ class Score:
         return self.right / max(1, self.changes)
 
 
-def measure(model: VisionLanguageModel, seeds: Sequence[int], frames: int) -> Score:
-    """The scenes of several cameras, `frames` answers each."""
+def measure(model: VisionLanguageModel, seeds: Sequence[int], frames: int, pairs: Sequence[Pair] = PAIRS) -> Score:
+    """The scenes of several cameras, `frames` answers each; only `pairs` come."""
     score = Score()
     for seed in seeds:
-        chronicle = Chronicle(seed)
+        chronicle = Chronicle(seed, pairs)
         scenes = [chronicle.truth(1 + number * STEPS) for number in range(frames)]
         rules = [RuleConfig(id="x", question=question) for question in QUESTIONS]
         judges = [Judge(rule) for rule in rules]
@@ -139,11 +139,13 @@ def main() -> int:
     p.add_argument("--bundle", metavar="DIR", type=Path, help="default: the demo's")
     p.add_argument("--seeds", metavar="N", type=int, default=4, help="cameras; default: 4")
     p.add_argument("--frames", metavar="N", type=int, default=300, help="answers of each; default: 300")
+    p.add_argument("--trained", action="store_true", help="only pairs of colour and shape that training showed")
     args = p.parse_args()
 
     def work() -> str:
         model = load_models([args.bundle or bundle_path()], device="CPU").serving("vqa")
-        score = measure(model, [22 + number for number in range(args.seeds)], args.frames)
+        seeds = [22 + number for number in range(args.seeds)]
+        score = measure(model, seeds, args.frames, TRAINING_PAIRS if args.trained else PAIRS)
         return json.dumps({"precision": score.precision, "recall": score.recall, **asdict(score)}, indent=1)
 
     return run_script("rules", work)

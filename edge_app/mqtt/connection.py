@@ -82,9 +82,13 @@ def _guarded(
 class _Client(Client):
     """paho's client, which calls `on_turn` at every turn of its loop and at every attempt to connect."""
 
-    def __init__(self, on_turn: Callable[[], None], *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._on_turn = on_turn
+    def __init__(self, on_turn: Callable[[], None], *, protocol: MQTTProtocolVersion, **more: Any) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, protocol=protocol, **more)
+        self._on_turn, self._chosen = on_turn, protocol
+
+    def restore_protocol(self) -> None:
+        """Speak the version that was chosen: refused once, paho would speak MQTT 3.1 for ever."""
+        self._protocol = self._chosen
 
     def loop_misc(self) -> MQTTErrorCode:
         self._on_turn()
@@ -121,7 +125,6 @@ class Connection:
         self._thread: threading.Thread | None = None
         self._client = _Client(
             lambda: promise("mqtt", time.monotonic() + PROGRESS_S),
-            CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311,
             clean_session=None if self._is_v5 else not config.session_expiry_s,
@@ -300,7 +303,8 @@ class Connection:
         _acknowledge_at_once(client)
 
     def _delay_reconnect(self, *, longest: bool = False) -> None:
-        """Choose how long paho waits before its next attempt; its own back-off has no jitter."""
+        """Choose how long paho waits before its next attempt, and with what; its own back-off has no jitter."""
+        self._client.restore_protocol()
         delay_s = self._backoff.next_s()
         if longest:
             delay_s = max(delay_s, 20.0)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_app.bundles.store import Slot, Store, give_to_owner_of, hash_part, sync, version_name
+from edge_app.bundles.store import Slot, Store, hash_part, version_name
+from edge_app.durable import give_to_owner_of, sync
 from edge_app.errors import BundleError
 from edge_app.minisign import PublicKey
 from edge_app.model.bundle import (

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge_app.bundles.store import CURRENT, Slot, give_to_owner_of
+from edge_app.bundles.store import CURRENT, Slot
+from edge_app.durable import replace_text
 from edge_app.errors import BundleError
 from edge_app.messages import rfc3339
 from edge_app.model_client import ModelDown, ModelEvent, ModelReady
@@ -60,13 +61,7 @@ def read_record(slot: Slot) -> Record:
 
 def write_record(slot: Slot, record: Record) -> None:
     """Keep what is known, whole or not at all; OSError when it cannot be."""
-    part = slot.folder / f".{RECORD_NAME}"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(record.model_dump_json(indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    give_to_owner_of(slot.folder, part)
-    part.replace(slot.folder / RECORD_NAME)
+    replace_text(slot.folder / RECORD_NAME, record.model_dump_json(indent=1) + "\n")
 
 
 def take_back(slot: Slot, told: RolledBack | None = None) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge_app.durable import give_to_owner_of, sync
 from edge_app.errors import BundleError
 
 CURRENT, PREVIOUS = "current", "previous"
@@ -173,24 +174,6 @@ def version_name(name: str, bundle_hash: str) -> str:
 def hash_part(version: str) -> str:
     """The first 16 digits of the hash that a version's folder is named by."""
     return version.rpartition("-")[2].partition("+")[0]
-
-
-def give_to_owner_of(folder: Path, *paths: Path) -> None:
-    """What root makes belongs to the owner of `folder`: the service must be able to go back to another version."""
-    if os.geteuid() == 0:
-        status = folder.stat()
-        for path in paths:
-            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
-
-
-def sync(*paths: Path) -> None:
-    """Bring files and folders to the disk."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

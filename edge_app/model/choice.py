@@ -6,8 +6,6 @@ had. One that does not hold any more is not used, and the reason is told.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ from typing import Literal
 import openvino as ov
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge_app.durable import replace_text
 from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle
 from edge_app.model.device import core, is_present
@@ -86,16 +85,9 @@ def refuse_unwritable(folder: Path) -> None:
 def write_choice(folder: Path, bundle: Bundle, placement: Placement) -> Path:
     """Keep a choice, whole or not at all; returns its file. EdgeAppError when it cannot be written."""
     path = choice_path(folder, bundle)
-    part = path.with_suffix(".part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(choice_of(bundle, placement).model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_text(path, choice_of(bundle, placement).model_dump_json(indent=2) + "\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise _unwritable(folder, error) from error
     return path
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import openvino as ov
 
+from edge_app.durable import replace_text
 from edge_app.model.bundle import Bundle, sha256_of_all
 
 # By OpenVINO's version: what another one compiled is of no use, is not in this one's list, and so is removed.
@@ -98,7 +99,6 @@ def _states(folder: Path) -> dict[str, tuple[int, int]]:
 
 def _list(folder: Path, known: Hashes, before: dict[str, tuple[int, int]]) -> None:
     """Write the list, whole or not at all, if OpenVINO added or rewrote files since `before`."""
-    part = folder / f"{HASHES_NAME}.part"
     try:
         after = _states(folder)
         if after == before:
@@ -106,7 +106,6 @@ def _list(folder: Path, known: Hashes, before: dict[str, tuple[int, int]]) -> No
         changed = [name for name in after if after[name] != before.get(name)]
         hashes = {name: digest for name, digest in known.items() if name in after}
         hashes.update(zip(changed, sha256_of_all([folder / name for name in changed]), strict=True))
-        part.write_text(json.dumps(hashes, indent=1, sort_keys=True), encoding="utf-8")
-        part.replace(folder / HASHES_NAME)
+        replace_text(folder / HASHES_NAME, json.dumps(hashes, indent=1, sort_keys=True))
     except OSError as error:  # a full disk: these graphs are compiled again at the next start
         log.warning("compiled graphs not listed folder=%s reason=%s", folder, error.strerror)

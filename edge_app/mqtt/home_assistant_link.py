@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import edge_app
+from edge_app.durable import replace_text
 from edge_app.mqtt.home_assistant import Rule, components, discovery
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
@@ -124,17 +124,9 @@ class _File:
 
     def write(self, announced: Announced) -> None:
         """Keep it, whole or not at all."""
-        part = self._path.with_suffix(".part")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8") as file:
-                file.write(announced.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
+            replace_text(self._path, announced.model_dump_json(indent=1) + "\n")
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
             log.warning("home assistant record cannot be kept path=%s reason=%r", self._path, str(error))
 
     def remove(self) -> None:

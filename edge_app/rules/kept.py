@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge_app.bundles.store import sync
+from edge_app.durable import replace_text
 from edge_app.rules.rule import MAX_RULES, RuleConfig
 
 FILE_NAME = "rules.json"
@@ -49,11 +48,4 @@ def read(folder: Path) -> Kept:
 def write(folder: Path, rules: Sequence[RuleConfig], published: Sequence[str]) -> None:
     """Replace what is kept. OSError when the disk takes nothing; then what was kept before still is."""
     kept = Kept(rules=tuple(rules), published=tuple(published[-2 * MAX_RULES :]))
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{FILE_NAME}"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(kept.model_dump_json(indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / FILE_NAME)
-    sync(folder)
+    replace_text(folder / FILE_NAME, kept.model_dump_json(indent=1) + "\n")

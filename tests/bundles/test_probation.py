@@ -177,7 +177,7 @@ def test_what_a_person_takes_back_is_not_on_probation(service: Service) -> None:
 def test_a_folder_that_cannot_be_written_is_told_once(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     """A disk that went read-only: the version that fails stays, and the service goes on. Here a folder bars it."""
     service.slot.switch(NEW)
-    (service.slot.folder / ".probation.json").mkdir()
+    (service.slot.folder / ".probation.json.part").mkdir()
     for _ in range(DEATHS):
         service.dies()
     assert not service.later(60)

@@ -41,6 +41,10 @@ class CameraSet:
         """Whether the camera delivered frames at the last poll."""
         return self._was_online[name]
 
+    def is_starting(self, name: str) -> bool:
+        """Whether its first frame is still expected."""
+        return self._cameras[name].is_starting
+
     def frame_id(self, name: str) -> int | None:
         """The newest frame of a camera; None if it is offline or has delivered none."""
         frame = self._cameras[name].buffer.latest_info() if self._was_online[name] else None

@@ -98,6 +98,12 @@ class Dispatcher:
         names = self._cameras.names() if camera is None else (camera,)
         return any(self._cameras.frame_id(name) is not None for name in names if name in self._cameras.names())
 
+    def may_see_soon(self, camera: str | None) -> bool:
+        """Whether it would find none yet, but is likely to, because a camera of the kind is still starting."""
+        names = self._cameras.names() if camera is None else (camera,)
+        starting = any(self._cameras.is_starting(name) for name in names if name in self._cameras.names())
+        return starting and not self.can_see(camera)
+
     def caption_now(self, command: Command) -> None:
         """Take a `request/caption`; from here on its response is owed."""
         deadline_s = time.monotonic() + self._command_timeout_s

@@ -20,6 +20,9 @@ class Cameras(Protocol):
     def frame_id(self, name: str) -> int | None:
         """The newest frame of a camera; None if it is offline or has delivered none."""
 
+    def is_starting(self, name: str) -> bool:
+        """Whether a camera has not delivered yet, and nothing is known to be wrong with it."""
+
     def region(self, name: str) -> Region | None:
         """Where captions and questions without a region look; None: everywhere."""
 

@@ -29,7 +29,8 @@ from edge_app.scheduler import Scheduler
 from edge_app.store.questions import Questions
 
 COMMANDS = ("caption", "info", "rule/add", "rule/list", "rule/remove")
-RESUME_PATIENCE_S = 15.0  # for a camera to deliver; then a question from before the restart is told that it does not
+PATIENCE_S = 15.0  # for a camera to deliver; then a question that has waited for it is told that it does not
+PATIENT = 32  # questions that may wait so; those of an earlier run besides
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Reception:
         """Messages with no effect and no reply, by reason."""
         self._rules, self._dispatcher, self._scheduler = rules, dispatcher, scheduler
         self._publisher, self._questions, self._ids, self._info = publisher, questions, ids, info
-        self._resumed: list[tuple[Question, float, float]] = []  # question, its deadline, the end of our patience
+        self._patient: list[tuple[Question, float, float]] = []  # question, its deadline, the end of our patience
         self._standing = standing
 
     def handle(self, message: Inbound) -> None:
@@ -72,17 +73,20 @@ class Reception:
             self.dropped["unknown_topic"] += 1
 
     def resume(self, now_s: float) -> None:
-        """Ask what an earlier run did not answer, each as soon as its camera delivers; not for ever, though."""
+        """Ask what waits for a camera to start, and what an earlier run did not answer, as soon as the camera delivers.
+
+        Not for ever, though.
+        """
         if found := self._questions.found():
             log.info("questions of an earlier run are asked again questions=%d", len(found))
-            self._resumed += [(each, now_s + each.timeout_s, now_s + RESUME_PATIENCE_S) for each in found]
+            self._patient += [(each, now_s + each.timeout_s, now_s + PATIENCE_S) for each in found]
         waiting = []
-        for question, deadline_s, patience_s in self._resumed:
+        for question, deadline_s, patience_s in self._patient:
             if self._dispatcher.can_see(question.camera) or now_s >= min(deadline_s, patience_s):
                 self._dispatcher.ask(dataclasses.replace(question, timeout_s=deadline_s - now_s))
             else:
                 waiting.append((question, deadline_s, patience_s))
-        self._resumed = waiting
+        self._patient = waiting
 
     def publish_settings(self) -> None:
         """Publish all settings as they are."""
@@ -98,7 +102,12 @@ class Reception:
                 self._dispatcher.counts["duplicate_questions"] += 1
                 return
             self._questions.accept(question)
-            self._dispatcher.ask(question)
+            if self._dispatcher.may_see_soon(question.camera) and len(self._patient) < PATIENT:
+                # Whoever sees `online` may ask, and the broker brings what was asked while the service was off.
+                now_s = time.monotonic()
+                self._patient.append((question, now_s + question.timeout_s, now_s + PATIENCE_S))
+            else:
+                self._dispatcher.ask(question)
             return
         self._dispatcher.counts["bad_request"] += 1
         result = failed("answer", "bad_request", question.message, now_unix_s=time.time(), id=question.id)

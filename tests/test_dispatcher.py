@@ -44,6 +44,9 @@ class Cameras:
         info = self.buffers[name].latest_info()
         return info.frame_id if info else None
 
+    def is_starting(self, name: str) -> bool:
+        return self.frame_id(name) is None
+
     def region(self, name: str) -> Region | None:
         return self.regions.get(name)
 

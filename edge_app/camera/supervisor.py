@@ -20,6 +20,7 @@ STEADY_S = 30.0  # a process that has run for so long, with frames, was a succes
 # A process that reopens its source in vain for so long is replaced: what a library or a driver holds in it may be why.
 # The next ones are given longer and longer, because most often the camera is simply not there.
 PATIENCE_S, LONGEST_PATIENCE_S = 120.0, 3600.0
+STARTING = "starting"
 BLINDNESS = {"ok": "", "black": "its picture is black", "frozen": "its picture does not change"}
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class CameraSupervisor:
     def __init__(self, config: CameraConfig, *, log_level: str = "INFO") -> None:
         self.buffer = FrameBuffer.create(config.name)
         self.online = False
-        self._failure = "starting"  # why it is offline
+        self._failure = STARTING  # why it is offline
+        self._has_been_online = False
         self._blindness = ""  # why its frames are of no use
         self._config = config
         self._detail = ""
@@ -54,6 +56,11 @@ class CameraSupervisor:
         self._replace_at_s = math.inf
         self._started_s = 0.0
         self._running = False  # started, and its end not told yet
+
+    @property
+    def is_starting(self) -> bool:
+        """It has not delivered a frame yet, and nothing is known to be wrong with it."""
+        return not self._has_been_online and self._failure in ("", STARTING)
 
     @property
     def reason(self) -> str:
@@ -140,6 +147,7 @@ class CameraSupervisor:
             return
         self.online = online
         if online:
+            self._has_been_online = True
             self._failure = ""
             self._patience.reset()
             self._tell(logging.INFO, "camera online camera=%s detail=%r", self._config.name, self._detail)

@@ -49,6 +49,17 @@ def test_a_camera_without_frames_is_told(broker: Broker, start: Start, watcher: 
     assert (error["code"], "'window'" in error["message"]) == ("bad_request", True)
 
 
+def test_a_question_waits_for_a_camera_that_is_starting(broker: Broker, start: Start, watcher: Watcher) -> None:
+    """Whoever sees `online` may ask, although no frame has come yet; a broker may have kept a question, too."""
+    start(broker.port)
+    watcher.expect(lambda message: message.topic == f"{NODE}/availability" and message.payload == b"online", "online")
+    ask(watcher, "q1")
+    ask(watcher, "q2", more=', "camera": "door"')
+    assert [answer_to(watcher, id)["status"] for id in ("q1", "q2")] == ["ok", "ok"]
+    ask(watcher, "q3", more=', "camera": "window"')
+    assert answer_to(watcher, "q3")["error"]["code"] == "bad_request"
+
+
 def test_a_display_that_is_asked_for_shows_the_overlay_and_its_death_touches_nothing(
     broker: Broker, start: Start, watcher: Watcher, tmp_path: Path
 ) -> None:

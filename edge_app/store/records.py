@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import sqlite3
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from edge_app.store.database import FAULTS, DatabaseSpoiltError, is_spoilt, move
 from edge_app.store.record import Record
 
 RETRY_S = 5.0  # a disk that had no room is asked again this often
+WIPE_S = 30.0  # after a deletion, until nothing of what was deleted can be read from the file or its log
 SYNC_S = 1.0  # what need not be durable at once is durable after this
 
 COLUMNS = "kind, id, msg_id, topic, payload, correlation, stored_s"
@@ -56,6 +58,7 @@ class Records:
         self._file_id: tuple[int, int] | None = None  # device and inode of the file that is open
         self._tally: Counter[str] = Counter()
         self._untold: Counter[str] = Counter()  # the part of the tally that the file does not have
+        self._wipe_at_s = math.inf
         self._spoilt_to_id = 0  # records up to this one are gone, but for the survivors
         self._survivors: set[int] = set()
         self._unsynced_since_s: float | None = None  # monotonic time of the first commit that was not durable
@@ -121,7 +124,11 @@ class Records:
         now_s = time.monotonic()
         self._look_at_file()
         is_late = self._unsynced_since_s is not None and now_s - self._unsynced_since_s >= SYNC_S
-        if self._path is None or now_s < self._retry_s or not (self._unsaved or self._undeleted or is_late):
+        if self._path is None or now_s < self._retry_s:
+            return
+        if not (self._unsaved or self._undeleted or is_late):
+            if now_s >= self._wipe_at_s:
+                self._wipe(self._path)
             return
         durable = is_late or any(record.kind in self._durable_kinds for record in self._unsaved.values())
         connection = self._connection or self._open(self._path)
@@ -132,6 +139,8 @@ class Records:
         except FAULTS as error:
             self._fail(self._path, error)
             return
+        if self._undeleted:
+            self._wipe_at_s = min(self._wipe_at_s, now_s + WIPE_S)
         self._unsaved.clear()
         self._undeleted.clear()
         self._gone_to.clear()
@@ -145,6 +154,15 @@ class Records:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _wipe(self, path: Path) -> None:
+        """Empty SQLite's log, which still has what was deleted; in the file it is overwritten (`secure_delete`)."""
+        self._wipe_at_s = math.inf
+        if self._connection is not None:
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except FAULTS as error:
+                self._fail(path, error)
 
     def _write(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         rows = [(*vars(record).values(), record.size_bytes, record.checksum) for record in self._unsaved.values()]
@@ -197,6 +215,7 @@ class Records:
                     break
             else:
                 self.openings += 1
+                self._wipe_at_s = time.monotonic()  # an earlier run may have been killed before it did
                 self._recover()
                 break
         return self._connection

@@ -307,3 +307,24 @@ def test_the_clock_of_a_store_cannot_be_set(path: Path, monkeypatch: pytest.Monk
     rebooted = make(path)
     assert 1000 <= rebooted.now_s < 1100
     rebooted.close()
+
+
+def test_what_was_deleted_cannot_be_read_from_the_disk_any_more(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that has its answer is nobody's business; neither the file nor SQLite's log keeps it."""
+
+    def on_disk(secret: bytes) -> bool:
+        return any(secret in file.read_bytes() for file in path.parent.iterdir())
+
+    monkeypatch.setattr(records_module, "WIPE_S", 0.0)
+    records = make(path)
+    secret, _ = put(records, b"SECRET " * 100, b"kept")
+    records.commit()
+    records.delete(secret)
+    records.commit()
+    assert on_disk(b"SECRET"), "the deletion alone does not remove it"
+    records.commit()  # of a turn in which nothing happened
+    assert not on_disk(b"SECRET") and on_disk(b"kept")
+    put(records, b"SECRET again")
+    records.commit()
+    records.close()
+    assert payloads(make(path)) == [b"kept", b"SECRET again"]

@@ -71,7 +71,7 @@ class Child:
         self._events: deque[Message] = deque(maxlen=MAX_EVENTS)
         self._restart_at_s = 0.0  # monotonic
         self._unreaped: list[subprocess.Popen[bytes]] = []
-        self._started_before = False
+        self._started_before = False  # and not ended in order since
 
     @property
     def pid(self) -> int | None:
@@ -179,7 +179,10 @@ class Child:
         self._end()
 
     def stop(self, timeout_s: float) -> None:
-        """Close the link and send SIGTERM; SIGKILL what still runs after `timeout_s`. For the parent's end."""
+        """Close the link and send SIGTERM; SIGKILL what still runs after `timeout_s`.
+
+        For the parent's end, or that of a process which is not at fault: the next start is no restart.
+        """
         if self._process is None:
             return
         if self._link is not None:
@@ -189,6 +192,7 @@ class Child:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             log.warning("child %s ignored SIGTERM for %g s and is killed", self.name, timeout_s)
+        self._started_before = False
         self._end()
 
     def restart_due(self) -> bool:

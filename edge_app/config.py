@@ -6,7 +6,6 @@ command line.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import stat
@@ -15,45 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from edge_app.config_problem import sentence
 from edge_app.errors import ConfigError
-from edge_app.settings import (
-    AskConfig,
-    CameraConfig,
-    CaptionConfig,
-    Config,
-    DisplayConfig,
-    HealthConfig,
-    LogConfig,
-    MetricsConfig,
-    ModelConfig,
-    MqttConfig,
-    NodeConfig,
-    StoreConfig,
-    repeated_name,
-    without_credentials,
-)
-
-__all__ = [
-    "AskConfig",
-    "CameraConfig",
-    "CaptionConfig",
-    "Config",
-    "DisplayConfig",
-    "HealthConfig",
-    "LogConfig",
-    "MetricsConfig",
-    "ModelConfig",
-    "MqttConfig",
-    "NodeConfig",
-    "StoreConfig",
-    "bundle_problems",
-    "check_files",
-    "file_problems",
-    "load_config",
-    "without_credentials",
-]
+from edge_app.settings import Config, repeated_name
 
 Tables = Mapping[str, Any]  # the settings as they were given: sections and keys, nothing of it checked
 
@@ -89,7 +54,7 @@ def load_config(
     except ValidationError as error:
         # A list that lost its wrong items is also "too short": the items' own problems say it better.
         told = [problem for problem in error.errors() if problem["type"] != "too_short" or not problem["input"]]
-        problems = [_sentence(dict(problem)) for problem in told]
+        problems = [sentence(dict(problem)) for problem in told]
         # pydantic compares the cameras only when each of them is right.
         problems += [problem for problem in _camera_problems(tables) if problem not in problems]
         raise ConfigError(problems + further) from error
@@ -130,8 +95,9 @@ def bundle_problems(tables: Tables) -> list[str]:
 
     model = tables.get("model")
     bundles = model.get("bundles") if isinstance(model, dict) else None
+    mend = "install one with `edge-app bundle install`, or name another folder"
     return [
-        f"model.bundles.{number}: There is no bundle at {name} (no {MANIFEST_NAME}); name a folder of the export's."
+        f"model.bundles.{number}: There is no bundle at {name} (no {MANIFEST_NAME}); {mend}."
         for number, name in enumerate(bundles if isinstance(bundles, list) else [])
         if isinstance(name, str) and not _is_file(Path(name, MANIFEST_NAME))
     ]
@@ -217,32 +183,3 @@ def _from_text(section: str, key: str, text: str) -> object:
         return tomllib.loads(f"value = {text}")["value"]
     except ValueError:  # the model then says what is wrong with the text
         return text
-
-
-def _sentence(problem: dict[str, Any]) -> str:
-    """One problem of pydantic's as `mqtt.port: ... but it is 70000.`"""
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: This key is unknown{_suggestion(problem['loc'])}; remove it or correct its name."
-    if problem["type"] == "missing":
-        return f"{key}: This key is required; set it."
-    text = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return f"{key}: {text}."
-    # A camera that is written where a list or a text belongs is shown whole, with its address.
-    return f"{key}: {text}, but it is {without_credentials(repr(problem['input']))}."
-
-
-def _suggestion(location: tuple[str | int, ...]) -> str:
-    """` (did you mean port?)`, when a known key is near."""
-    known: list[str] = list(Config.model_fields)
-    if len(location) > 1 and (field := Config.model_fields.get(str(location[0]))):
-        models = [field.annotation, *get_args(field.annotation)]
-        known = [
-            name
-            for model in models
-            if isinstance(model, type) and issubclass(model, BaseModel)
-            for name in model.model_fields
-        ]
-    near = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""

@@ -106,7 +106,7 @@ def test_wrong_fields_hide_neither_wrong_combinations_nor_missing_files(tmp_path
         fps = 0
     """)
     expected = {
-        "mqtt.qos": "Input should be 0 or 1",
+        "mqtt.qos": "write 0 or 1",
         "mqtt.hots": "did you mean host?",
         "mqtt.password_file": "without user",
         "mqtt.password_file ": "No such file",
@@ -115,11 +115,11 @@ def test_wrong_fields_hide_neither_wrong_combinations_nor_missing_files(tmp_path
         "mqtt.tls_client_key ": "open to every user",
         "model.threads": "-1",
         "model.bundles.0": "There is no bundle",
-        "ask.queue_length": "but it is 0",
+        "ask.queue_length": "It is 0; write 1 or more",
         "ask.timeout_s": "timeout_s is 61 but max_timeout_s only 60",
         "display.path": "name the picture file",
         "camera.0.source": "'foo:bar' is of no known kind",
-        "camera.1.fps": "but it is 0",
+        "camera.1.fps": "It is 0; write 1 or more",
         "camera": "'door' is used twice",
     }
     done = check_config(path, "--json")

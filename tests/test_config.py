@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_app.config import check_files, load_config, without_credentials
+from edge_app.config import check_files, load_config
 from edge_app.errors import ConfigError
-from edge_app.settings import Config
+from edge_app.settings import Config, without_credentials
 from tests import settings_table
 
 ROOT = Path(__file__).parents[1]
@@ -113,12 +113,30 @@ def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> 
         (MINIMAL + "[ask]\ntimeout_s = 61\n", "ask.timeout_s: timeout_s is 61"),
         (MINIMAL + "[ask]\nmax_timeout_s = 5\n", "ask.timeout_s: timeout_s is 10"),
         (MINIMAL + '[mqtt]\ntls_client_key = "k"\n', "mqtt.tls_client_key: tls_client_key is set without"),
+        (MINIMAL + '[mqtt]\ntls = true\ntls_client_cert = "c"\n', "mqtt.tls_client_key: tls_client_cert is set with"),
+        (MINIMAL + '[mqtt]\nhost = "mqtt://broker"\n', "mqtt.host: 'mqtt://broker' is no host name"),
+        (MINIMAL + '[mqtt]\nhost = "10.0.0.5:1883"\n', "mqtt.host: '10.0.0.5:1883' is no host name"),
+        (MINIMAL + '[node]\nid = "kit chen"\n', "node.id: It is 'kit chen'; write 1 to 64 letters, digits, _ or -."),
+        (MINIMAL + '[mqtt]\nbase = "a/+"\n', "mqtt.base: It is 'a/+'; write one to four levels, separated by /, of"),
+        (MINIMAL + '[mqtt]\nhost = ""\n', "mqtt.host: It is ''; write at least one character."),
+        (MINIMAL + "[mqtt]\nhost = 7\n", "mqtt.host: It is 7; write a text in quotes."),
+        (MINIMAL + '[mqtt]\ntls = "yes"\n', "mqtt.tls: It is 'yes'; write true or false."),
+        (MINIMAL + '[mqtt]\nport = "1883"\n', "mqtt.port: It is '1883'; write a whole number, without quotes."),
+        (MINIMAL + "[mqtt]\nport = 1.5\n", "mqtt.port: It is 1.5; write a whole number"),
+        (MINIMAL + "[mqtt]\ntls_ca_certs = 1\n", "mqtt.tls_ca_certs: It is 1; write a text in quotes."),
+        (MINIMAL + '[mqtt]\nallowed_response_prefixes = "a"\n', "allowed_response_prefixes: It is 'a'; write a list,"),
+        (MINIMAL + '[log]\nlevel = "loud"\n', "log.level: It is 'loud'; write 'DEBUG', 'INFO', 'WARNING' or 'ERROR'."),
+        (MINIMAL + '[caption]\ninterval_s = "5"\n', "caption.interval_s: It is '5'; write a number, without quotes."),
+        (MINIMAL + "[caption]\ninterval_s = inf\n", "caption.interval_s: It is inf; write"),
+        (MINIMAL + "[store]\nanswer_age_d = 0\n", "store.answer_age_d: It is 0; write a number above 0."),
+        (MINIMAL.replace('["bundle"]', "[]"), "model.bundles: It is []; give at least 1."),
+        ("camera = 1\n" + MINIMAL.partition("[[camera]]")[0], "camera: It is 1; write a list"),
         (MINIMAL.replace("scene:", "foo://a:b@c"), "camera.0.source: the source 'foo://***@c' is of no known kind"),
         (MINIMAL + '[display]\nbackend = "file"\n', "display.path: "),
         (MINIMAL + "crop = [0.5, 0, 0.5, 1]\n", "camera.0.crop: [0.5, 0.0, 0.5, 1.0] is no part of a picture"),
         (MINIMAL + "region = [0, 0, 1, 1.5]\n", "camera.0.region: [0.0, 0.0, 1.0, 1.5] is no part of a picture"),
         (MINIMAL + "crop = [0, 0, 1]\n", "camera.0.crop.3: This key is required"),
-        (MINIMAL + "rotation = 45\n", "camera.0.rotation: Input should be 0, 90, 180 or 270"),
+        (MINIMAL + "rotation = 45\n", "camera.0.rotation: It is 45; write 0, 90, 180 or 270."),
         (MINIMAL + 'credentials_file = "c"\n', "camera.0.credentials_file: credentials_file is set but the source is"),
         (
             MINIMAL.replace("scene:", "rtsp://a:b@c/") + 'credentials_file = "c"\n',
@@ -170,7 +188,8 @@ def test_systemds_copy_of_a_secret_is_read_in_place_of_the_file(tmp_path: Path) 
     (given / "credentials_mqtt-password").write_text("hidden\n", encoding="utf-8")
     environ = {"CREDENTIALS_DIRECTORY": str(given)}
     secrets = '[mqtt]\nuser = "node"\ntls = true\npassword_file = "/etc/edge-app/credentials/mqtt-password"\n'
-    others = 'tls_client_cert = "/etc/edge-app/credentials/client.pem"\n'
+    pem = '"/etc/edge-app/credentials/client.pem"\n'  # certificate and key in one
+    others = f"tls_client_cert = {pem}tls_client_key = {pem}"
     mqtt = load(tmp_path, MINIMAL + secrets + others, environ).mqtt
     assert mqtt.password_file == given / "credentials_mqtt-password"
     (given / "credentials_door").touch()

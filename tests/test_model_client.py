@@ -166,6 +166,7 @@ def test_a_renewed_process_finishes_its_request_and_takes_the_next_ones(make: Ma
     harness.expect(ModelReady)
     assert harness.expect(ModelReply).number == 2
     assert len(lines(harness.folder / "starts")) == 2
+    assert harness.client.rungs.restart == 0, "nothing failed"
 
 
 def test_a_process_that_is_starting_is_renewed_as_well(make: Make) -> None:

@@ -48,6 +48,14 @@ def number_of_seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
 
 
+def setting(text: str) -> tuple[str, str]:
+    """An argparse type: `mqtt.host=broker.local`, the dotted key and the value."""
+    key, sign, value = text.partition("=")
+    if not sign or not all(key.partition(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not SECTION.KEY=VALUE; write mqtt.host=broker.local, say")
+    return key, value
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which bundle to load, and onto what."""
     parser.add_argument("--bundle", metavar="DIR", type=Path, required=True, help="folder of the model bundle")

@@ -103,7 +103,11 @@ def _chosen(store: Store, name: str | None) -> Slot:
     found = [slot for slot in slots if name in (None, slot.name)]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(slot.name for slot in slots) or "none"
+    if not slots:
+        raise BundleError(f"No bundle is installed in {store.folder}; there is nothing to take back.")
+    names = ", ".join(slot.name for slot in slots)
+    if name is not None:
+        raise BundleError(f"There is no bundle {name!r} in {store.folder}; installed: {names}.")
     raise BundleError(f"Say which bundle to take back; installed in {store.folder}: {names}.")
 
 

@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 from edge_app.commands.arguments import add_config_argument, config_path
-from edge_app.config import Config, bundle_problems, file_problems, load_config
+from edge_app.config import bundle_problems, file_problems, load_config
 from edge_app.errors import ConfigError
+from edge_app.settings import Config
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 

@@ -21,8 +21,9 @@ from edge_app.checks.permissions import check_permissions
 from edge_app.checks.storage import check_disk, check_owner
 from edge_app.checks.unit import check_unit
 from edge_app.commands.arguments import add_config_argument, config_path
-from edge_app.config import Config, check_files, load_config
+from edge_app.config import check_files, load_config
 from edge_app.errors import ConfigError
+from edge_app.settings import Config
 from edge_app.state import state_folder
 
 

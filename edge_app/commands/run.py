@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 
-from edge_app.commands.arguments import add_config_argument, config_path
+from edge_app.commands.arguments import add_config_argument, config_path, setting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_argument(parser)
     parser.add_argument(
         "--set",
-        metavar="KEY=VALUE",
+        metavar="SECTION.KEY=VALUE",
         action="append",
+        type=setting,
         default=[],
         help="a setting over that of the file, e.g. mqtt.host=broker.local; may be given again",
     )
@@ -32,8 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported with the handler in place: it takes a good part of a second on a small board.
     from edge_app.config import file_problems, load_config
 
-    overrides = dict(setting.partition("=")[::2] for setting in arguments.set)
-    config = load_config(config_path(arguments), overrides=overrides, checks=[file_problems])
+    config = load_config(config_path(arguments), overrides=dict(arguments.set), checks=[file_problems])
     logging.getLogger().setLevel(config.log.level)
     from edge_app.service import run as serve
 

@@ -173,8 +173,8 @@ def _read_signature(path: Path) -> bytes:
             return file.read(SIGNATURE_LIMIT_BYTES + 1)
     except OSError as error:
         raise BundleError(
-            f"{path} is not signed: {SIGNATURE_NAME} cannot be read ({error.strerror}), and model.trusted_keys asks "
-            f"for a signature; sign it with `minisign -S -m {MANIFEST_NAME}`."
+            f"{path} is not signed: {SIGNATURE_NAME} cannot be read ({error.strerror}), and "
+            f"model.trusted_keys, or --key, asks for a signature; sign it with `minisign -S -m {MANIFEST_NAME}`."
         ) from error
 
 
@@ -183,14 +183,14 @@ def _check_file(path: Path, file: File) -> None:
         status = path.lstat()
     except OSError as error:
         raise BundleError(
-            f"The bundle file {path} cannot be read ({error.strerror}); install the bundle again."
+            f"The bundle file {path} cannot be read ({error.strerror}); copy or install the bundle again."
         ) from error
     if not stat.S_ISREG(status.st_mode):
-        raise BundleError(f"The bundle file {path} is not a plain file (a link?); install the bundle again.")
+        raise BundleError(f"The bundle file {path} is not a plain file (a link?); copy or install the bundle again.")
     if status.st_size != file.size_bytes:
         raise BundleError(
             f"The bundle file {path} has {status.st_size} bytes, its manifest says {file.size_bytes}; "
-            "install the bundle again."
+            "copy or install the bundle again."
         )
 
 
@@ -205,5 +205,5 @@ def changed_file(path: Path, file: File, actual: str) -> BundleError:
     """The error for a file whose SHA-256 is `actual`."""
     return BundleError(
         f"The bundle file {path} was changed: SHA-256 {actual[:12]}..., its manifest says {file.sha256[:12]}...; "
-        "install the bundle again."
+        "copy or install the bundle again."
     )

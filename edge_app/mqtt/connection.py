@@ -349,5 +349,6 @@ def _tls_context(config: MqttConfig) -> ssl.SSLContext:
             # An empty password makes an encrypted key an error; without it OpenSSL would ask on the terminal.
             context.load_cert_chain(config.tls_client_cert, config.tls_client_key, password="")
         except OSError as error:
-            raise ConfigError([f"mqtt.tls_client_cert: {config.tls_client_cert} cannot be used ({error})."]) from error
+            pair = f"{config.tls_client_cert} and tls_client_key {config.tls_client_key}"
+            raise ConfigError([f"mqtt.tls_client_cert: {pair} cannot be used together ({error})."]) from error
     return context

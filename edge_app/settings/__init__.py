@@ -100,6 +100,7 @@ class Config(Section):
         values = self.model_dump(mode="json")
         for key in ("password_file", "tls_client_key"):
             del values["mqtt"][key]
+        values["mqtt"]["tls"] = self.mqtt.uses_tls  # which naming whom to trust turns on, too
         for camera in values["camera"]:
             camera["source"] = without_credentials(camera["source"])
             del camera["credentials_file"]

@@ -23,7 +23,9 @@ class MqttConfig(Section):
         default=None, description="CA certificates (PEM) to trust in place of the system's; turns TLS on."
     )
     tls_client_cert: Path | None = Field(default=None, description="Certificate (PEM) of this board.")
-    tls_client_key: Path | None = Field(default=None, description="Key (PEM) of that certificate.")
+    tls_client_key: Path | None = Field(
+        default=None, validate_default=True, description="Key (PEM) of that certificate; one file may hold both."
+    )
     user: str | None = Field(default=None, min_length=1, description="User name at the broker.")
     allow_plaintext_password: bool = Field(
         default=False, description="Send the password unencrypted to a host other than this one."
@@ -73,6 +75,13 @@ class MqttConfig(Section):
             return self.port
         return 8883 if self.uses_tls else 1883
 
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, host: str) -> str:
+        if re.search(r"[/\s]", host) or re.fullmatch(r"[^:]*:\d*", host):
+            raise ValueError(f"{host!r} is no host name or address; leave out what is before and after, and set port")
+        return host
+
     @field_validator("allowed_response_prefixes")
     @classmethod
     def _plain_prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,9 +99,12 @@ class MqttConfig(Section):
 
     @field_validator("tls_client_key")
     @classmethod
-    def _key_needs_certificate(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        if path and info.data.get("tls_client_cert", path) is None:
+    def _key_and_certificate(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("tls_client_cert", path)
+        if path and certificate is None:
             raise ValueError("tls_client_key is set without tls_client_cert; set both")
+        if certificate and path is None:
+            raise ValueError("tls_client_cert is set without tls_client_key; set both, to one file if it holds both")
         return path
 
     @field_validator("password_file")

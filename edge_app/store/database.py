@@ -65,6 +65,11 @@ def is_spoilt(error: Exception) -> bool:
     return not isinstance(error, OSError) and code not in DISK_FAULTS
 
 
+def is_in_use(error: Exception) -> bool:
+    """Whether another process holds the file."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def open_database(path: Path, limit_bytes: int) -> sqlite3.Connection:
     """Open or create the store at `path`, which may grow to about twice `limit_bytes`.
 

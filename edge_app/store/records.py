@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Literal
 
 from edge_app.store.clock import StoreClock
-from edge_app.store.database import FAULTS, DatabaseSpoiltError, is_spoilt, move_aside, open_database, transaction
+from edge_app.store.database import (
+    FAULTS,
+    DatabaseSpoiltError,
+    is_in_use,
+    is_spoilt,
+    move_aside,
+    open_database,
+    transaction,
+)
 from edge_app.store.record import Record
 
 RETRY_S = 5.0  # a disk that had no room is asked again this often
@@ -246,7 +254,8 @@ class Records:
         """Go on in memory for a while; a file that is spoilt is replaced at the next occasion."""
         self._retry_s = time.monotonic() + RETRY_S
         if not is_spoilt(error):
-            self._tell(f"{path} cannot be used: {error}")
+            in_use = " by another process; end the other edge-app" if is_in_use(error) else ""
+            self._tell(f"{path} cannot be used: {error}{in_use}")
             return
         self.close()
         self._forget_saved()

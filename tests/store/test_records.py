@@ -276,7 +276,7 @@ def test_a_second_service_on_one_store_works_in_memory_until_the_first_ends(
     put(second, b"of the second")
     second.add("answer.accepted")
     second.commit()
-    assert second.problem is not None and "locked" in second.problem
+    assert second.problem is not None and "end the other edge-app" in second.problem
     first.close()
     second.commit()
     assert second.problem is None

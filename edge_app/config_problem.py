@@ -1,0 +1,69 @@
+"""What pydantic finds wrong with a setting, as a sentence that says what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from edge_app.section import NAME
+from edge_app.settings import Config, without_credentials
+from edge_app.settings.mqtt import TOPIC
+
+# What to write, by the type of pydantic's error; the braces are filled from its context. Each is told with the value.
+_WANTED = {
+    "bool_type": "write true or false",
+    "int_type": "write a whole number, without quotes",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number, without quotes",
+    "finite_number": "write a number that is not infinite",
+    "string_type": "write a text in quotes",
+    "path_type": "write a text in quotes",
+    "tuple_type": "write a list, in brackets",
+    "model_type": "write a table",
+    "literal_error": "write {expected}",
+    "greater_than": "write a number above {gt:g}",
+    "greater_than_equal": "write {ge:g} or more",
+    "less_than": "write a number below {lt:g}",
+    "less_than_equal": "write {le:g} or less",
+    "string_too_short": "write at least one character",
+    "string_too_long": "write at most {max_length} characters",
+    "too_short": "give at least {min_length}",
+    "too_long": "give at most {max_length}, not {actual_length}",
+}
+_PATTERNS = {
+    NAME: "write 1 to 64 letters, digits, _ or -",
+    TOPIC: "write one to four levels, separated by /, of letters, digits, _ or -",
+}
+
+
+def sentence(problem: dict[str, Any]) -> str:
+    """One problem of pydantic's `ValidationError.errors()` as `mqtt.port: It is 70000; write 65535 or less.`"""
+    kind, value = problem["type"], problem["input"]
+    key = ".".join(str(part) for part in problem["loc"])
+    if kind == "extra_forbidden":
+        return f"{key}: This key is unknown{_suggestion(problem['loc'])}; remove it or correct its name."
+    if kind == "missing":
+        return f"{key}: This key is required; set it."
+    if kind == "value_error":
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}."
+    context = problem.get("ctx", {})
+    wanted = _PATTERNS.get(context.get("pattern", "")) or _WANTED.get(kind, "").format_map(context) or problem["msg"]
+    # A camera that is written where a list or a text belongs is shown whole, with its address.
+    return f"{key}: It is {without_credentials(repr(value))}; {wanted}."
+
+
+def _suggestion(location: tuple[str | int, ...]) -> str:
+    """` (did you mean port?)`, when a known key is near."""
+    known: list[str] = list(Config.model_fields)
+    if len(location) > 1 and (field := Config.model_fields.get(str(location[0]))):
+        models = [field.annotation, *get_args(field.annotation)]
+        known = [
+            name
+            for model in models
+            if isinstance(model, type) and issubclass(model, BaseModel)
+            for name in model.model_fields
+        ]
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

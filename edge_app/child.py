@@ -191,7 +191,7 @@ class Child:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            log.warning("child %s ignored SIGTERM for %g s and is killed", self.name, timeout_s)
+            log.warning("child ignored SIGTERM name=%s timeout_s=%.3g action=kill", self.name, timeout_s)
         self._started_before = False
         self._end()
 
@@ -206,7 +206,7 @@ class Child:
         try:
             self.start()
         except ChildDiedError as error:
-            log.warning("%s", error)
+            log.warning("child not started name=%s reason=%r", self.name, str(error))
             return False
         return True
 
@@ -218,7 +218,7 @@ class Child:
             raise ConnectionResetError("the child closed its link")
         message = _decoded(packet)
         if message is None:
-            log.error("child %s sent %d bytes that are not a JSON object", self.name, len(packet))
+            log.error("child message is no JSON object name=%s size_bytes=%d", self.name, len(packet))
         return message
 
     def _drain(self) -> None:
@@ -249,7 +249,7 @@ class Child:
         assert self._process is not None
         if self._process.returncode is None:
             # Uninterruptible in a driver. It will run no code of ours again, so its successor may start.
-            log.warning("child %s, process %d, is killed but has not ended", self.name, self._process.pid)
+            log.warning("child killed but not ended name=%s pid=%d", self.name, self._process.pid)
             self._unreaped.append(self._process)
         self.exit_reason = _exit_words(self._process.returncode)
         self._process = None

@@ -112,7 +112,7 @@ class PictureSource:
                 if image is None:
                     continue
                 for problem in self._untold:
-                    log.warning("picture left out: %s", problem)
+                    log.warning("picture left out reason=%r", problem)
                 self._untold.clear()
                 return image
         # The reason goes into the error and not into the log: the source is opened again and again.

@@ -133,7 +133,7 @@ def load_models(
         if name not in ("AUTO", None) and not is_present(name, available)
     ]
     for sentence in fallbacks:
-        log.warning("%s", sentence)
+        log.warning("device not found reason=%r", sentence)
     models = []
     refused: dict[str, str] = {}
     barred = left_out or {}
@@ -144,7 +144,7 @@ def load_models(
             wanted = list(dict.fromkeys([measured, *wanted])) if measured else wanted
             if problem:
                 fallbacks.append(problem)
-                log.warning("%s", problem)
+                log.warning("choice of devices not used reason=%r", problem)
         fallbacks += [barred[name] for name in barred if any(name in placement.devices for placement in wanted)]
         allowed = [placement for placement in wanted if placement.devices.isdisjoint(barred)]
         model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce)

@@ -181,7 +181,7 @@ def test_a_folder_shows_its_pictures_in_turn(tmp_path: Path, caplog: pytest.LogC
         image = source.read()
         assert np.array_equal(image, picture(number % 3))
     assert [record.message for record in caplog.records] == [
-        f"picture left out: {tmp_path / 'c.jpg'} is not a picture; give a JPEG or PNG."
+        f"picture left out reason='{tmp_path}/c.jpg is not a picture; give a JPEG or PNG.'"
     ]
 
 

@@ -103,7 +103,8 @@ def _run_row(row: Fault, arguments: argparse.Namespace) -> Outcome:
     limit_s = row.limit_s * max(1.0, times / row.short)
     with tempfile.TemporaryDirectory(prefix="fault-") as name:
         outcome, log = Path(name, "outcome.json"), Path(name, "log")
-        command = [*entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), name]
+        # Whoever ends us ends the row, and with its first process its whole world.
+        command = ["setpriv", "--pdeathsig", "KILL", *entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), name]
         with log.open("wb") as output:
             environ = {**os.environ, SABOTAGE: arguments.sabotage or ""}
             process = subprocess.Popen(

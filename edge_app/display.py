@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from edge_app.child import ParentLink
 from edge_app.frames import FrameBuffer
 from edge_app.logs import set_up_logging
-from edge_app.overlay import Overlay, OverlayState, placeholder
+from edge_app.overlay.drawing import Overlay, placeholder
+from edge_app.overlay.state import OverlayState
 from edge_app.screen.base import Screen, Size
 from edge_app.screen.chosen import open_screen
 from edge_app.screen.fit import fitted, own_size

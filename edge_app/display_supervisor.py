@@ -10,7 +10,7 @@ from typing import Any
 from edge_app.backoff import Backoff
 from edge_app.child import Child
 from edge_app.escalation import Rungs
-from edge_app.overlay_state import OverlayState
+from edge_app.overlay.state import OverlayState
 from edge_app.settings import DisplayConfig
 
 __all__ = ["DisplaySupervisor", "OverlayState"]

@@ -41,7 +41,7 @@ from edge_app.mqtt.home_assistant_link import HomeAssistant
 from edge_app.mqtt.requests import Inbound, Rules
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
-from edge_app.overlay_feed import OverlayFeed
+from edge_app.overlay.feed import OverlayFeed
 from edge_app.publisher import Publisher
 from edge_app.reception import Reception
 from edge_app.rules.keeper import RuleKeeper

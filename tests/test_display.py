@@ -21,8 +21,8 @@ from edge_app.child import ParentLink
 from edge_app.display import Painter, States, show_until_ended
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.frames import FrameBuffer
-from edge_app.overlay import BACKGROUND_BGR
-from edge_app.overlay_state import OverlayState
+from edge_app.overlay.drawing import BACKGROUND_BGR
+from edge_app.overlay.state import OverlayState
 from edge_app.settings import DisplayConfig
 
 DEADLINE_S = 20.0

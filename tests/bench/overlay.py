@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from edge_app.frames import FrameBuffer
-from edge_app.overlay import Overlay
+from edge_app.overlay.drawing import Overlay
 from edge_app.screen.fit import fitted
-from tests.overlay_golden import NOW_S, STATES
+from tests.overlay.golden import NOW_S, STATES
 
 SIZES = ((1280, 720), (1920, 1080), (3840, 2160))
 ROUNDS = 200

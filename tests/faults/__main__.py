@@ -104,7 +104,8 @@ def _run_row(row: Fault, arguments: argparse.Namespace) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="fault-") as name:
         outcome, log = Path(name, "outcome.json"), Path(name, "log")
         # Whoever ends us ends the row, and with its first process its whole world.
-        command = ["setpriv", "--pdeathsig", "KILL", *entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), name]
+        tied = ("setpriv", "--pdeathsig", "KILL")
+        command = [*tied, *entrance(), sys.executable, "-m", "tests.faults.row", row.id, str(times), name]
         with log.open("wb") as output:
             environ = {**os.environ, SABOTAGE: arguments.sabotage or ""}
             process = subprocess.Popen(

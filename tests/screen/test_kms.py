@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.frames import FrameBuffer
-from edge_app.overlay_state import OverlayState
+from edge_app.overlay.state import OverlayState
 from edge_app.screen.chosen import open_screen
 from edge_app.screen.kms import Kms
 from edge_app.settings import DisplayConfig

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edge_app.display_supervisor import DisplaySupervisor
 from edge_app.frames import FrameBuffer
-from edge_app.overlay import render
-from edge_app.overlay_state import OverlayState
+from edge_app.overlay.drawing import render
+from edge_app.overlay.state import OverlayState
 from edge_app.screen.window import Window
 from edge_app.settings import DisplayConfig
 from tests.screen import xvfb

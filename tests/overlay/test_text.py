@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge_app.overlay_text import ELLIPSIS, MAX_CHARS, Type, readable, width_px, wrap
-from tests.overlay_material import HOSTILE
+from edge_app.overlay.text import ELLIPSIS, MAX_CHARS, Type, readable, width_px, wrap
+from tests.overlay.material import HOSTILE
 
 WORD_TYPE = Type(30, (255, 255, 255))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edge_app.overlay_chips import ROW, chips
-from edge_app.overlay_panel import Text, Tile
-from edge_app.overlay_state import OverlayState
-from edge_app.overlay_text import readable, width_px, wrap
-from edge_app.overlay_type import AMBER, GAP, GREEN, GREY, MARGIN, PADDING, RED, WHITE, Scale, Span, age, row
+from edge_app.overlay.chips import ROW, chips
+from edge_app.overlay.panel import Text, Tile
+from edge_app.overlay.state import OverlayState
+from edge_app.overlay.text import readable, width_px, wrap
+from edge_app.overlay.type import AMBER, GAP, GREEN, GREY, MARGIN, PADDING, RED, WHITE, Scale, Span, age, row
 
 OLD_FRAME_S = 2.0  # a live picture is younger
 NOTICE_PADDING = 7  # below a notice, whose lines have some room of their own

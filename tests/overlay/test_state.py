@@ -8,10 +8,9 @@ import json
 import pytest
 
 from edge_app.messages import Result, TimingMs, failed
-from edge_app.overlay import OverlayState
-from edge_app.overlay_state import MAX_TEXT_CHARS
-from tests import overlay_golden
-from tests.overlay_material import STATE, with_text
+from edge_app.overlay.state import MAX_TEXT_CHARS, OverlayState
+from tests.overlay import golden
+from tests.overlay.material import STATE, with_text
 
 
 def result(**values: object) -> Result:
@@ -53,8 +52,8 @@ def test_message_of_hostile_state_fits_the_link() -> None:
 
 def test_rules_cross_the_link() -> None:
     """Rules arrive as they were sent, as many as the link has room for, and stay when a result comes."""
-    state = dataclasses.replace(STATE, rules=overlay_golden.RULES)
+    state = dataclasses.replace(STATE, rules=golden.RULES)
     assert OverlayState.from_message(json.loads(json.dumps(state.to_message()))) == state
-    assert state.with_result(result(camera="yard"), now_s=1.0).rules == overlay_golden.RULES
+    assert state.with_result(result(camera="yard"), now_s=1.0).rules == golden.RULES
     flood = dataclasses.replace(with_text("😀" * 10_000), rules=(("x" * 64, "unknown"),) * 1000)
     assert len(json.dumps(flood.to_message())) < 60_000

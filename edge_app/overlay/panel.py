@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.overlay_text import Colour, Type, draw
+from edge_app.overlay.text import Colour, Type, draw
 
 BAND_DIVISOR = 4  # of the brightness behind a band: white text then has a contrast of at least 10:1
 

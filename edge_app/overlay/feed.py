@@ -9,7 +9,7 @@ from edge_app.camera_set import CameraSet
 from edge_app.dispatcher import Dispatcher
 from edge_app.messages import Result
 from edge_app.mqtt.session import Session
-from edge_app.overlay_state import OverlayState
+from edge_app.overlay.state import OverlayState
 from edge_app.rules.keeper import RuleKeeper
 
 

@@ -2,7 +2,7 @@
 
 Two bands, one along the top (state, rules) and one along the bottom (caption, last question and answer), darken what is
 behind them, so that white text reads on any picture. Everything scales with the picture; nothing between the bands
-changes. The bands' files say where things stand, as tiles; `overlay_panel` draws a tile once and lays it over pictures.
+changes. The bands' files say where things stand, as tiles; `overlay.panel` draws a tile once and lays it over pictures.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.overlay_bottom import bottom_band
-from edge_app.overlay_panel import Panels, Text, Tile
-from edge_app.overlay_state import OverlayState
-from edge_app.overlay_text import width_px, wrap
-from edge_app.overlay_top import top_band
-from edge_app.overlay_type import GREY, MARGIN, PADDING, Scale
-
-__all__ = ["Overlay", "OverlayState", "placeholder", "render"]
+from edge_app.overlay.bottom import bottom_band
+from edge_app.overlay.panel import Panels, Text, Tile
+from edge_app.overlay.state import OverlayState
+from edge_app.overlay.text import width_px, wrap
+from edge_app.overlay.top import top_band
+from edge_app.overlay.type import GREY, MARGIN, PADDING, Scale
 
 BACKGROUND_BGR = (56, 48, 44)
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_app.overlay import Overlay, OverlayState, placeholder, render
-from tests import overlay_golden
-from tests.overlay_material import HOSTILE, SIZES, STATE, flat, ink, shown, with_text
+from edge_app.overlay.drawing import Overlay, placeholder, render
+from edge_app.overlay.state import OverlayState
+from tests.overlay import golden
+from tests.overlay.material import HOSTILE, SIZES, STATE, flat, ink, shown, with_text
 
 
 def band_rows(state: OverlayState, size: tuple[int, int]) -> tuple[int, int]:
@@ -85,11 +86,11 @@ def test_cached_drawing_equals_fresh_drawing() -> None:
     overlay = Overlay()
     rng = np.random.default_rng(1)
     for step in range(30):
-        name = list(overlay_golden.STATES)[rng.integers(4)]
+        name = list(golden.STATES)[rng.integers(4)]
         image = rng.integers(0, 256, (*SIZES[rng.integers(2)], 3), dtype=np.uint8)
-        now_s = overlay_golden.NOW_S + step / 3
-        fresh = render(image, overlay_golden.STATES[name], now_s=now_s, captured_s=None)
-        overlay.draw(image, overlay_golden.STATES[name], now_s=now_s, captured_s=None)
+        now_s = golden.NOW_S + step / 3
+        fresh = render(image, golden.STATES[name], now_s=now_s, captured_s=None)
+        overlay.draw(image, golden.STATES[name], now_s=now_s, captured_s=None)
         assert np.array_equal(image, fresh)
 
 
@@ -102,7 +103,7 @@ def test_only_what_changed_is_drawn_anew() -> None:
         overlay.draw(flat((720, 1280), 90), state, now_s=now_s, captured_s=now_s - 0.04)
         return overlay.drawings - before
 
-    state = dataclasses.replace(STATE, rules=overlay_golden.RULES)
+    state = dataclasses.replace(STATE, rules=golden.RULES)
     assert drawings(state, 100.0) > 3
     assert drawings(state, 100.1) == 0
     assert drawings(state, 101.5) == 1

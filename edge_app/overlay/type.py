@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_app.overlay_panel import Text
-from edge_app.overlay_text import MIN_SIZE_PX, Colour, Type, width_px, wrap
+from edge_app.overlay.panel import Text
+from edge_app.overlay.text import MIN_SIZE_PX, Colour, Type, width_px, wrap
 
 DESIGN_HEIGHT_PX = 720
 MARGIN = 36  # 5 % of the height: a television's overscan cuts no text

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.overlay import OverlayState, render
+from edge_app.overlay.drawing import render
+from edge_app.overlay.state import OverlayState
 
 STATE = OverlayState(
     "door",

@@ -1,4 +1,4 @@
-"""The pictures that the overlay's drawing is held to. `python -m tests.overlay_golden` draws them; look at them."""
+"""The pictures that the overlay's drawing is held to. `python -m tests.overlay.golden` draws them; look at them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_app.overlay import OverlayState, render
+from edge_app.overlay.drawing import render
+from edge_app.overlay.state import OverlayState
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parent / "golden_pictures"
 HEIGHTS_PX = (720, 1080)
 NOW_S = 1000.0
 

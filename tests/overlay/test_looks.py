@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_app.overlay_chips import LOOKS, OTHER, chips
-from edge_app.overlay_panel import BAND_DIVISOR, Text
-from edge_app.overlay_text import Colour
-from edge_app.overlay_type import AMBER, BLUE, GREEN, GREY, RED, WHITE, Scale
-from tests import overlay_golden
-from tests.overlay_material import STATE, flat, ink, shown
+from edge_app.overlay.chips import LOOKS, OTHER, chips
+from edge_app.overlay.panel import BAND_DIVISOR, Text
+from edge_app.overlay.text import Colour
+from edge_app.overlay.type import AMBER, BLUE, GREEN, GREY, RED, WHITE, Scale
+from tests.overlay import golden
+from tests.overlay.material import STATE, flat, ink, shown
 
 
 def test_lettering_grows_with_the_picture() -> None:
@@ -49,18 +49,18 @@ def test_what_is_told_shows() -> None:
     assert not np.array_equal(shown(image, STATE, captured_s=20.0), usual), "the age of the picture"
 
 
-@pytest.mark.parametrize("height_px", overlay_golden.HEIGHTS_PX)
-@pytest.mark.parametrize("name", overlay_golden.STATES)
+@pytest.mark.parametrize("height_px", golden.HEIGHTS_PX)
+@pytest.mark.parametrize("name", golden.STATES)
 def test_drawing_is_as_it_was_looked_at(name: str, height_px: int) -> None:
     """The golden pictures, which a person has judged. Means of 4x4 pixels differ by 20 of 255 at most: the edges of
     letters may be smoothed otherwise elsewhere, but a letter that moves by a pixel changes them by more than 40.
     """
-    golden = cv2.imread(str(overlay_golden.path(name, height_px)))
-    assert golden is not None
-    drawn = overlay_golden.draw(name, height_px)
-    assert drawn.shape == golden.shape
-    size = (golden.shape[1] // 4, golden.shape[0] // 4)
-    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(int) for image in (drawn, golden)]
+    expected = cv2.imread(str(golden.path(name, height_px)))
+    assert expected is not None
+    drawn = golden.draw(name, height_px)
+    assert drawn.shape == expected.shape
+    size = (expected.shape[1] // 4, expected.shape[0] // 4)
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(int) for image in (drawn, expected)]
     assert np.abs(small[0] - small[1]).max() <= 20
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_app.overlay_panel import Text, Tile
-from edge_app.overlay_state import OverlayState
-from edge_app.overlay_text import Type, readable, width_px, wrap
-from edge_app.overlay_type import BLUE, GAP, GREY, MARGIN, PADDING, WHITE, Scale, age, percent
+from edge_app.overlay.panel import Text, Tile
+from edge_app.overlay.state import OverlayState
+from edge_app.overlay.text import Type, readable, width_px, wrap
+from edge_app.overlay.type import BLUE, GAP, GREY, MARGIN, PADDING, WHITE, Scale, age, percent
 
 PAIR_GAP = 4  # between a question and its answer
 WIDEST_NOTE = "100 %   119 s ago"  # the right column keeps its width, so that no age moves the caption's lines

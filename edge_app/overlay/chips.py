@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from edge_app.overlay_panel import Pill, Text
-from edge_app.overlay_text import Colour, readable, width_px, wrap
-from edge_app.overlay_type import AMBER, GREY, Scale
+from edge_app.overlay.panel import Pill, Text
+from edge_app.overlay.text import Colour, readable, width_px, wrap
+from edge_app.overlay.type import AMBER, GREY, Scale
 
 HEIGHT = 34
 ROW = 42  # a chip and what separates it from what comes below

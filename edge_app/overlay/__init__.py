@@ -1,0 +1,1 @@
+"""What a screen shows over the picture: its state, and how it is drawn."""

@@ -52,7 +52,7 @@ def test_a_missing_short_or_linked_file_is_named(copy: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     with pytest.raises(
-        BundleError, match=r"decoder.bin has \d+ bytes, its manifest says \d+; install the bundle again"
+        BundleError, match=r"decoder.bin has \d+ bytes, its manifest says \d+; copy or install the bundle again"
     ):
         open_bundle(copy)
     path.rename(copy / "elsewhere.bin")

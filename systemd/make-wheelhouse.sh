@@ -6,7 +6,7 @@
 #     DIR/wheels/        the project's wheel, every library it needs, and pip
 #     DIR/systemd/       install.sh and what it installs
 #     DIR/config-sample.toml   what the first installation writes to /etc/edge-app/config.toml
-#     DIR/docs/board.md
+#     DIR/docs/          all that explains, to read on the board
 #     DIR/SHA256SUMS     checked by install.sh: a memory stick may lose bits
 #
 # --python: the Python version of the board (Ubuntu 24.04: 3.12, Debian 12: 3.11); left out, that of this machine.
@@ -41,7 +41,7 @@ done
 }
 [ -n "$board_version" ] || board_version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-rm -rf "$folder/wheels"
+rm -rf "$folder/wheels" "$folder/systemd" "$folder/docs"
 mkdir -p "$folder/wheels" "$folder/docs"
 "$python" -m pip wheel --quiet --no-deps --wheel-dir "$folder/wheels" "$repository"
 
@@ -51,11 +51,12 @@ for minor in $(seq 5 36); do platforms="$platforms --platform manylinux_2_${mino
 # shellcheck disable=SC2086  # a list of words
 "$python" -m pip download --quiet --dest "$folder/wheels" --only-binary=:all: \
     --python-version "$board_version" --implementation cp --platform manylinux2014_x86_64 $platforms \
-    pip "$(echo "$folder"/wheels/edge_app-*.whl)[display]"
+    pip "$(echo "$folder"/wheels/edge_app-*.whl)[display,metrics]"
 
 cp -R "$here" "$folder/"
 # Not under its own name: edge-app prefers a config.toml in the folder it is called in.
 cp "$repository/config.toml" "$folder/config-sample.toml"
-cp "$repository/docs/board.md" "$folder/docs/"
+cp "$repository"/docs/*.md "$folder/docs/"
+cp -R "$repository/docs/mosquitto" "$folder/docs/"
 (cd "$folder" && find wheels systemd config-sample.toml docs -type f | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
 say "$folder is ready for Python $board_version: $(du -sh "$folder" | cut -f1). On the board: sudo sh systemd/install.sh"

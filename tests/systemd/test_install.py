@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.systemd.conftest import Install, needs_root
+from tests.systemd.conftest import ROOT, Install, needs_root
 
 pytestmark = needs_root
 
@@ -107,6 +109,12 @@ def test_allowed_addresses_are_written_for_systemd(install: Install, image: Path
         "IPAddressAllow=10.0.0.5",
         "IPAddressAllow=2001:db8::/32",
     ]
+    # Later calls add to it, and leave what the operator wrote, even without an end to the last line.
+    drop_in = image / "etc/systemd/system/edge-app.service.d/10-network.conf"
+    drop_in.write_text(f"{text}IPAddressAllow=link-local", encoding="utf-8")
+    done = install(image, "--allow", "10.0.0.9", "--allow", "10.0.0.5")
+    assert drop_in.read_text(encoding="utf-8") == f"{text}IPAddressAllow=link-local\nIPAddressAllow=10.0.0.9\n"
+    assert "may talk to: 10.0.0.5 2001:db8::/32 link-local 10.0.0.9" in done.stderr
     other = image.with_name("other")
     (other / "etc").mkdir(parents=True)
     done = install(other, "--broker", "broker.local")
@@ -124,6 +132,10 @@ def changed(kit: Path, folder: Path, main: str | None = None) -> Path:
         new.comment = old.comment + b"one more"
         for name in old.namelist():
             new.writestr(name, main if main and name == "edge_app/__main__.py" else old.read(name))
+    original.unlink()
+    for unit in (folder / "systemd").glob("*.service"):
+        unit.write_text(f"{unit.read_text(encoding='utf-8')}# {folder.name}\n", encoding="utf-8")
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
     return folder
 
 
@@ -157,12 +169,68 @@ def test_version_that_does_not_start_is_not_switched_to(
     assert str((image / "opt/edge-app/current").readlink()) == before
 
 
+def test_units_are_those_of_the_version_in_force(install: Install, kit: Path, image: Path, tmp_path: Path) -> None:
+    """An update renews also the units that it was not asked for, a roll back brings the old ones; none is added."""
+
+    def units() -> dict[str, str]:
+        folder = image / "usr/local/lib/systemd/system"
+        return {path.name: path.read_text(encoding="utf-8").splitlines()[-1] for path in folder.iterdir()}
+
+    installed(install, image, "--display")
+    first = units()
+    assert first.keys() == {"edge-app.service", "edge-app-display.service"}
+    enabled = image / "etc/systemd/system/multi-user.target.wants"
+    (enabled / "edge-app-display.service").unlink()  # the operator's decision stands
+    assert install(image, kit=changed(kit, tmp_path / "second")).returncode == 0
+    assert units() == dict.fromkeys(first, "# second")
+    installed(install, image, "--rollback")
+    assert units() == first
+    assert [path.name for path in enabled.iterdir()] == ["edge-app.service"]
+
+
+def test_version_of_an_older_script_is_rolled_back_to(install: Install, kit: Path, image: Path, tmp_path: Path) -> None:
+    """It brought no units of its own, and the documents lay in a folder: neither is in the way."""
+    installed(install, image)
+    shutil.rmtree(image / "opt/edge-app/current/kit")
+    documents = image / "usr/local/share/doc/edge-app"
+    documents.unlink()
+    documents.mkdir()
+    assert install(image, kit=changed(kit, tmp_path / "second")).returncode == 0
+    assert documents.is_symlink()
+    installed(install, image, "--rollback")
+    assert (image / "usr/local/lib/systemd/system/edge-app.service").read_text(encoding="utf-8").endswith("# second\n")
+
+
+def test_documents_are_on_the_board(install: Install, image: Path) -> None:
+    """Every page that the program, its configuration or another page names, for a board without the internet."""
+    installed(install, image)
+    link = image / "usr/local/share/doc/edge-app"
+    assert str(link.readlink()) == "/opt/edge-app/current/kit/docs"
+    documents = image / str(link.readlink()).lstrip("/")
+    sources = [ROOT / "config.toml", *(ROOT / "edge_app").rglob("*.py"), *(ROOT / "systemd").iterdir()]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    named = set(re.findall(r"docs/([a-z/-]+\.md)", text))
+    assert {"board.md", "bundle.md", "configuration.md"} <= named
+    for page in documents.rglob("*.md"):
+        linked = re.findall(r"\]\(([a-z/-]+(?:\.md|\.conf|\.cnf|/acl)?)\)", page.read_text(encoding="utf-8"))
+        named |= {str((page.parent / name).relative_to(documents)) for name in linked}
+    assert "mosquitto/acl" in named
+    assert [name for name in sorted(named) if not (documents / name).exists()] == []
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in documents.rglob("*"))
+
+
+def test_kit_has_what_the_extras_need(install: Install, image: Path) -> None:
+    """A board installed as documented has metrics and a screen: nothing can be added to it by pip later."""
+    done = install(image, libraries=True)
+    assert done.returncode == 0, done.stderr
+    python = image / "opt/edge-app/current/bin/python"
+    subprocess.run([python, "-c", "import prometheus_client, pygame"], check=True)
+
+
 def test_damaged_copy_is_refused(install: Install, kit: Path, image: Path, tmp_path: Path) -> None:
     """The sums of make-wheelhouse.sh are checked before anything is installed."""
     damaged = tmp_path / "damaged"
     shutil.copytree(kit, damaged)
-    sums = subprocess.run("find . -type f | xargs sha256sum", shell=True, cwd=damaged, capture_output=True, check=True)
-    (damaged / "SHA256SUMS").write_bytes(sums.stdout)
     assert install(image, kit=damaged).returncode == 0
     with (damaged / "config-sample.toml").open("a", encoding="utf-8") as file:
         file.write("#")
@@ -178,6 +246,28 @@ def test_image_with_another_python_is_refused(install: Install, image: Path) -> 
     done = install(image)
     assert done.returncode == 1
     assert "python3.99" in done.stderr
+
+
+def test_image_without_the_interpreter_is_refused(install: Install, image: Path) -> None:
+    """The program is started by a link to the Python of --python, which has to be in the image itself."""
+    python = image / Path(sys.executable).resolve().relative_to("/")
+    python.rename(python.with_name("python-moved"))
+    done = install(image)
+    assert done.returncode == 1
+    assert "the image has no /" in done.stderr
+    assert not list((image / "opt/edge-app").rglob("bin"))
+    python.symlink_to(
+        f"{Path(sys.executable).resolve().parent}/python-moved"
+    )  # a link of the image, not of this machine
+    installed(install, image)
+
+
+def test_purge_alone_is_refused(install: Install, image: Path) -> None:
+    """It says what --uninstall removes; alone it would install."""
+    done = install(image, "--purge")
+    assert done.returncode == 1
+    assert "--uninstall" in done.stderr
+    assert not (image / "opt").exists()
 
 
 @pytest.mark.parametrize("purge", [False, True])

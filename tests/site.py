@@ -6,13 +6,17 @@ import re
 import shutil
 import socket
 import subprocess
+import tomllib
 from pathlib import Path
 
 from paho.mqtt.client import Client
 
+from edge_app.checks.permissions import CREDENTIALS_FOLDER
 from tests.broker import Broker, Watcher, free_port
 
 DOCUMENTS = Path(__file__).parents[1] / "docs/mosquitto"
+PAGE = DOCUMENTS / "README.md"
+FILE_KEYS = {"tls_ca_certs", "tls_client_cert", "tls_client_key", "password_file"}
 
 
 class Site:
@@ -21,7 +25,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copy(DOCUMENTS / "openssl.cnf", folder)
-        *first, self._revoke = re.findall(r"```sh\n(.*?)```", (DOCUMENTS / "README.md").read_text("utf-8"), re.S)
+        *first, self._revoke = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.S)
         run("".join(first).replace("IP:192.0.2.10", "IP:127.0.0.1"), folder)
 
     def revoke(self) -> None:
@@ -45,6 +49,25 @@ class Site:
         """The password that was made for `user`."""
         lines = (self.folder / "passwords.txt").read_text(encoding="ascii").splitlines()
         return dict(line.split(":", 1) for line in lines)[user]
+
+    def board_settings(self, name: str, broker: SiteBroker) -> dict[str, str]:
+        """The environment of a service with the page's configuration of a board, and its files handed over by systemd.
+
+        Only the broker's address and port are others.
+        """
+        handed_over = broker.folder / "credentials"
+        handed_over.mkdir()
+        blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+        tables = next(tables for tables in map(tomllib.loads, blocks) if tables["node"]["id"] == name)
+        ports = {None: broker.port, 8884: broker.password_port}
+        settings = {**tables["mqtt"], "host": "127.0.0.1", "port": ports[tables["mqtt"].get("port")]}
+        for file in (Path(value) for key, value in tables["mqtt"].items() if key in FILE_KEYS):
+            # systemd.exec(5): LoadCredential=credentials:FOLDER hands FOLDER/FILE over as credentials_FILE.
+            if file.parent == CREDENTIALS_FOLDER:
+                shutil.copy(self.folder / file.name, handed_over / f"credentials_{file.name}")
+                (handed_over / f"credentials_{file.name}").chmod(0o400)
+        environ = {f"EDGE_APP_MQTT__{key.upper()}": str(value) for key, value in settings.items()}
+        return {**environ, "EDGE_APP_NODE__ID": name, "CREDENTIALS_DIRECTORY": str(handed_over)}
 
     def password_file(self, user: str) -> Path:
         """The same as a file for `mqtt.password_file`."""

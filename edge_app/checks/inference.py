@@ -15,6 +15,7 @@ from edge_app.checks import Check
 from edge_app.checks.account import Account, own_account
 from edge_app.checks.children import first_event
 from edge_app.checks.gpu import check_gpu
+from edge_app.checks.machine import is_installed
 from edge_app.child import Child
 from edge_app.settings import ModelConfig
 
@@ -27,6 +28,11 @@ core = openvino.Core()
 print(json.dumps({name: core.get_property(name, "FULL_DEVICE_NAME") for name in core.available_devices}))
 """
 
+_PIP_AGAIN = "Run: pip install --force-reinstall openvino"
+_AGAIN = (  # a version that is there already would be left as it is
+    "Run in the folder of the kit: sudo sh systemd/install.sh --uninstall; sudo sh systemd/install.sh. Configuration "
+    "and state stay."
+)
 _MOVE = (
     "Run: sudo edge-app bundle install BUNDLE, which puts it where the service may read it, and name the link it tells "
     "in model.bundles."
@@ -62,9 +68,7 @@ def _rights(account: Account) -> dict[str, Any]:
 
 def _check_devices(devices: dict[str, str]) -> Check:
     if not devices:
-        return Check(
-            "openvino devices", "fail", "OpenVINO does not start.", "Run: pip install --force-reinstall openvino"
-        )
+        return Check("openvino devices", "fail", "OpenVINO does not start.", _AGAIN if is_installed() else _PIP_AGAIN)
     return Check("openvino devices", "ok", ", ".join(f"{name} ({words})" for name, words in devices.items()))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_app.checks import Check
+from edge_app.checks.cameras import file_of
 from edge_app.checks.permissions import public_files, secrets
 from edge_app.settings import Config, without_credentials
 
@@ -89,8 +90,8 @@ def check_hidden(config: Config, root: Path = Path("/")) -> Check:
     named = {f"model.bundles.{number}": path for number, path in enumerate(config.model.bundles)}
     named |= {**public_files(config), **secrets(config)}
     for number, camera in enumerate(config.camera):
-        if camera.source.startswith("file:"):
-            named[f"camera.{number}.source"] = Path(camera.source.removeprefix("file:"))
+        if (file := file_of(camera.source)) is not None:
+            named[f"camera.{number}.source"] = file
     for key, path in named.items():
         ways = path.absolute(), Path(os.path.realpath(path))
         if found := [folder for folder in hidden if any(way.is_relative_to(folder) for way in ways)]:

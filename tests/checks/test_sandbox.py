@@ -76,7 +76,7 @@ def test_filter_that_a_drop_in_lifts_is_no_fault(root: Path) -> None:
     [
         ("model.bundles.0", config(bundle=Path("/home/me/bundle"))),
         ("mqtt.tls_ca_certs", config(tls_ca_certs="/root/ca.pem")),
-        ("mqtt.tls_client_cert", config(tls=True, tls_client_cert="/root/own.pem")),
+        ("mqtt.tls_client_cert", config(tls=True, tls_client_cert="/root/own.pem", tls_client_key="/k")),
         ("camera.0.source", config("localhost", "file:/tmp/video.mp4")),
     ],
 )

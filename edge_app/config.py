@@ -70,7 +70,7 @@ def check_files(config: Config) -> None:
 
 
 def file_problems(tables: Tables) -> list[str]:
-    """What is wrong with the files of broker and cameras: missing, unreadable, or a secret that everybody can read."""
+    """What is wrong with the files of broker and cameras: missing, unreadable, empty, or a secret open to everybody."""
     problems = []
     for where, table, key in _named_files(tables):
         path = Path(table[key])
@@ -79,13 +79,15 @@ def file_problems(tables: Tables) -> list[str]:
             if not stat.S_ISREG(mode):
                 problems.append(f"{where}.{key}: {path} is not a plain file; name one.")
                 continue
-            path.read_bytes()
+            content = path.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: a name with a null character
             reason = getattr(error, "strerror", None) or error
             problems.append(f"{where}.{key}: {path} cannot be read ({reason}); put the file there.")
             continue
         if key in _SECRETS and mode & 0o007:
             problems.append(f"{where}.{key}: {path} is open to every user of this machine; run chmod o= {path}.")
+        if key == "password_file" and not content.split(b"\n", 1)[0].strip():
+            problems.append(f"{where}.{key}: {path} has nothing in its first line; write the password there.")
     return problems
 
 

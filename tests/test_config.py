@@ -12,6 +12,8 @@ import pytest
 
 from edge_app.config import check_files, load_config
 from edge_app.errors import ConfigError
+from edge_app.inbox import Inbox
+from edge_app.mqtt.connection import Connection
 from edge_app.settings import Config, without_credentials
 from tests import settings_table
 
@@ -179,6 +181,19 @@ def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path, text: str, 
     secret.unlink()
     with pytest.raises(ConfigError, match="No such file"):
         check_files(config)
+
+
+@pytest.mark.parametrize("content", ["", "\n", " \r\nhidden\n"])
+def test_a_password_file_without_a_password_is_refused(tmp_path: Path, content: str) -> None:
+    """The broker would only say that we are not authorized."""
+    secret = tmp_path / "secret"
+    secret.write_text(content, encoding="utf-8")
+    secret.chmod(0o600)
+    config = load(tmp_path, MINIMAL + f'[mqtt]\nuser = "node"\npassword_file = "{secret}"\n')
+    with pytest.raises(ConfigError, match="has nothing in its first line; write the password"):
+        check_files(config)
+    with pytest.raises(ConfigError, match="has nothing in its first line; write the password"):
+        Connection(config.mqtt, "id", "will", lambda _event: None, Inbox().offer)
 
 
 def test_systemds_copy_of_a_secret_is_read_in_place_of_the_file(tmp_path: Path) -> None:

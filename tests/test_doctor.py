@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -13,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from edge_app.checks import Check, clock, inference, machine
+from edge_app.checks.account import own_account
 from edge_app.checks.clock import check_clock
 from edge_app.checks.inference import check_model, list_devices
 from edge_app.checks.machine import LEAST_VERSIONS, check_memory, check_package
+from edge_app.commands import doctor as doctor_command
+from edge_app.errors import ConfigError
 from edge_app.settings import ModelConfig
 
 ROOT = Path(__file__).parent.parent
@@ -81,38 +86,20 @@ def test_clock_that_timesyncd_has_set_is_synchronised(tmp_path: Path, monkeypatc
 
 def test_openvino_lists_the_cpu() -> None:
     """The list comes from a process of its own, since a GPU driver may crash in it."""
-    assert "CPU" in list_devices()
+    assert "CPU" in list_devices(own_account())
 
 
 def test_openvino_that_crashes_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that takes its process down does not take the doctor down."""
     monkeypatch.setattr(inference, "_LIST_DEVICES", "import os; os.abort()")
-    assert list_devices() == {}
+    assert list_devices(own_account()) == {}
 
 
 def test_missing_bundle_fails_with_the_models_own_reason(tmp_path: Path) -> None:
     """What the model's process would say at its start is what the doctor says."""
-    check = check_model(ModelConfig(bundles=(tmp_path / "nowhere",)))
+    check = check_model(ModelConfig(bundles=(tmp_path / "nowhere",)), own_account())
     assert check.status == "fail"
     assert "nowhere" in check.what
-
-
-def test_demo_bundle_passes_its_golden_sample() -> None:
-    """The shipped bundle verifies and computes rightly on this machine."""
-    from edge_app.demo.service import bundle_path
-
-    check = check_model(ModelConfig(bundles=(bundle_path(),), device="CPU"))
-    assert (check.status, check.mend) == ("ok", "")
-    assert check.what == "edge-app-demo (unsigned): golden sample right on CPU"
-
-
-def test_root_leaves_no_compiled_model_that_the_service_could_not_read(tmp_path: Path) -> None:
-    """Where root asks for the service, its cache of compiled models stays as it is."""
-    from edge_app.demo.service import bundle_path
-
-    config = ModelConfig(bundles=(bundle_path(),), device="CPU", cache_dir=tmp_path)
-    assert check_model(config, keeps_cache=False).status == "ok"
-    assert list(tmp_path.iterdir()) == []
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -140,4 +127,26 @@ def test_text_names_the_mend_below_what_is_wrong(tmp_path: Path) -> None:
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     failure = next(number for number, line in enumerate(lines) if line.startswith("fail"))
-    assert lines[failure + 1].lstrip().startswith("->")
+    assert lines[failure + 1].lstrip().startswith("-> Write one: config.toml of the repository is the sample")
+
+
+@pytest.mark.parametrize(("failed", "last"), [(0, "Nothing failed."), (1, "1 check failed."), (2, "2 checks failed.")])
+def test_last_line_counts_the_failures(
+    failed: int, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One is one."""
+    found = [Check("disk", "warn", "nearly full", "free some"), *[Check("broker", "fail", "away", "start it")] * failed]
+    monkeypatch.setattr(doctor_command, "all_checks", lambda _arguments: iter(found))
+    monkeypatch.setattr(logging.getLogger(), "setLevel", lambda _level: None)  # the tests' own log goes on
+    assert doctor_command.run(argparse.Namespace(json=False)) == min(failed, 1)
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+def test_configuration_that_is_closed_to_who_asks_is_no_wrong_one(tmp_path: Path) -> None:
+    """As installed only root and the service may read it."""
+    path = tmp_path / "config.toml"
+    error = ConfigError(["closed"])
+    error.__cause__ = PermissionError()
+    assert doctor_command.mend_of(error, path) == f"Run: sudo edge-app doctor --config {path}"
+    assert "Write one" in doctor_command.mend_of(ConfigError(["There is none."]), None)
+    assert doctor_command.mend_of(ConfigError(["mqtt.hots"]), path).startswith("Correct it")

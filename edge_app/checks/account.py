@@ -6,6 +6,7 @@ import os
 import pwd
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SERVICE_USER = "edge-app"  # systemd/edge-app.sysusers
 
@@ -16,17 +17,41 @@ class Account:
 
     name: str
     uid: int
+    gid: int
     groups: frozenset[int]
+    """All of them, `gid` included."""
 
     @property
     def is_own(self) -> bool:
         """Whether this is the user that this process runs as."""
         return self.uid == os.geteuid()
 
+    @property
+    def rights(self) -> dict[str, Any]:
+        """Whose rights a child process is given, as Popen takes them; empty for those of this process."""
+        return {} if self.is_own else {"user": self.uid, "group": self.gid, "extra_groups": sorted(self.groups)}
+
+    @property
+    def eyes(self) -> str:
+        """The user's name, for a sentence about who has tried something."""
+        try:
+            return self.name or pwd.getpwuid(self.uid).pw_name
+        except KeyError:  # a container's user, which nobody has named
+            return f"user {self.uid}"
+
     def may(self, path: Path, mode: int) -> bool:
-        """Whether the account may use `path` as `mode` says (os.R_OK, os.W_OK, os.X_OK, together with |)."""
+        """Whether the account may use `path` as `mode` says (os.R_OK, os.W_OK, os.X_OK, together with |).
+
+        Every folder above it has to let the account pass too, above a link as well as above what it leads to.
+        """
         if self.is_own:
             return os.access(path, mode)
+        real = Path(os.path.realpath(path))
+        passed = {*path.absolute().parents, *real.parents}
+        return self._is_allowed(real, mode) and all(self._is_allowed(folder, os.X_OK) for folder in passed)
+
+    def _is_allowed(self, path: Path, mode: int) -> bool:
+        """What the mode of `path` itself says."""
         status = path.stat()
         if self.uid == status.st_uid:
             allowed = status.st_mode >> 6
@@ -45,7 +70,7 @@ class Account:
 
 def own_account() -> Account:
     """The user that this process runs as."""
-    return Account("", os.geteuid(), frozenset({os.getegid(), *os.getgroups()}))
+    return Account("", os.geteuid(), os.getegid(), frozenset({os.getegid(), *os.getgroups()}))
 
 
 def account_of_service() -> Account:
@@ -55,7 +80,8 @@ def account_of_service() -> Account:
             user = pwd.getpwnam(SERVICE_USER)
         except KeyError:
             return own_account()
-        return Account(user.pw_name, user.pw_uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))
+        groups = frozenset(os.getgrouplist(user.pw_name, user.pw_gid))
+        return Account(user.pw_name, user.pw_uid, user.pw_gid, groups)
     return own_account()
 
 

@@ -42,7 +42,33 @@ def check_camera(config: CameraConfig, account: Account | None = None, root: Pat
                 f"{config.source}: process {pid} ({command}) holds it.",
                 f"End that program, or disable it if it starts by itself: sudo kill {pid}",
             )
+    elif (fault := _file_fault(config.source, account or own_account())) is not None:
+        return Check(name, "fail", *fault)
     return _open(config, name)
+
+
+def _file_fault(source: str, account: Account) -> tuple[str, str] | None:
+    """What keeps the file or folder of a `file:` source from being read, and the mend; None if nothing is seen."""
+    if (path := file_of(source)) is None:
+        return None
+    if not os.path.exists(path):  # noqa: PTH110  # Path.exists() raises below a closed folder
+        return (
+            f"There is no file or folder {path}.",
+            "Put a video, a picture or a folder of pictures there, or correct source.",
+        )
+    if not account.may(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+        who = f"the service's user {account.name}" if account.name else "this user"
+        return (
+            f"{path} may not be read by {who}.",
+            "Move it to /var/lib/edge-app, and let the service read it (sudo chmod -R a+rX).",
+        )
+    return None
+
+
+def file_of(source: str) -> Path | None:
+    """The file or folder that a source names; None for a source of another kind, and for one in somebody's home (~)."""
+    name = source.removeprefix("file:")
+    return None if name in {source, ""} or name.startswith("~") else Path(name)
 
 
 def _node(source: str) -> Path | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import edge_app
 from edge_app.checks import Check
-from edge_app.checks.account import Account
+from edge_app.checks.account import Account, own_account
 from edge_app.checks.children import first_event
 from edge_app.checks.gpu import check_gpu
+from edge_app.checks.machine import is_installed
 from edge_app.child import Child
 from edge_app.settings import ModelConfig
 
@@ -23,45 +28,61 @@ core = openvino.Core()
 print(json.dumps({name: core.get_property(name, "FULL_DEVICE_NAME") for name in core.available_devices}))
 """
 
+_PIP_AGAIN = "Run: pip install --force-reinstall openvino"
+_AGAIN = (  # a version that is there already would be left as it is
+    "Run in the folder of the kit: sudo sh systemd/install.sh --uninstall; sudo sh systemd/install.sh. Configuration "
+    "and state stay."
+)
+_MOVE = (
+    "Run: sudo edge-app bundle install BUNDLE, which puts it where the service may read it, and name the link it tells "
+    "in model.bundles."
+)
+
 
 def check_inference(config: ModelConfig | None, account: Account) -> Iterator[Check]:
     """Devices; with a configuration also its bundles, loaded as the service loads them."""
     gpu_is_wanted = config is not None and "GPU" in (config.device, config.text_device)
-    devices = list_devices()
+    devices = list_devices(account)
     yield _check_devices(devices)
     yield check_gpu(has_gpu=any(name.startswith("GPU") for name in devices), is_wanted=gpu_is_wanted, account=account)
     if config is not None:
-        yield check_model(config, keeps_cache=account.is_own)
+        yield check_model(config, account)
 
 
-def list_devices() -> dict[str, str]:
-    """What OpenVINO finds, name to description; empty if it cannot be asked."""
-    command = [sys.executable, "-c", _LIST_DEVICES]
+def list_devices(account: Account) -> dict[str, str]:
+    """What OpenVINO finds with the rights of `account`, name to description; empty if it cannot be asked."""
+    command, rights = [sys.executable, "-c", _LIST_DEVICES], _rights(account)
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=DEVICES_TIMEOUT_S, check=True)
+        found = subprocess.run(command, capture_output=True, text=True, timeout=DEVICES_TIMEOUT_S, check=True, **rights)
         devices: dict[str, str] = json.loads(found.stdout)
-    except (subprocess.SubprocessError, ValueError):
+    except (OSError, subprocess.SubprocessError, ValueError):
         return {}
     return devices
 
 
+def _rights(account: Account) -> dict[str, Any]:
+    """Those of `account` for a child process; ours where it may not read this program, of a developer, say."""
+    program = Path(sys.executable), Path(edge_app.__file__)
+    return account.rights if all(account.may(path, os.R_OK) for path in program) else {}
+
+
 def _check_devices(devices: dict[str, str]) -> Check:
     if not devices:
-        return Check(
-            "openvino devices", "fail", "OpenVINO does not start.", "Run: pip install --force-reinstall openvino"
-        )
+        return Check("openvino devices", "fail", "OpenVINO does not start.", _AGAIN if is_installed() else _PIP_AGAIN)
     return Check("openvino devices", "ok", ", ".join(f"{name} ({words})" for name, words in devices.items()))
 
 
-def check_model(config: ModelConfig, *, keeps_cache: bool = True) -> Check:
-    """Verify the bundles and run their golden sample, in the very process that the service would start.
+def check_model(config: ModelConfig, account: Account) -> Check:
+    """Verify the bundles and run their golden sample, in the very process and as the very user of the service.
 
-    Without `keeps_cache` the cache of compiled models is left alone: the service could not read what root writes there.
+    The service's cache of compiled models stays as it is where somebody else asks.
     """
+    rights = _rights(account)
+    eyes = account.eyes if rights else own_account().eyes
     hello = {**config.hello(), "frames": {}, "log_level": "ERROR"}
-    if not keeps_cache:
+    if not account.is_own:
         hello["cache_dir"] = None
-    child = Child("model", MODEL_MODULE, hello=hello)
+    child = Child("model", MODEL_MODULE, hello=hello, run_as=rights)
     child.start()
     try:
         event = first_event(child, {"ready", "failed"}, config.start_timeout_s)
@@ -72,14 +93,23 @@ def check_model(config: ModelConfig, *, keeps_cache: bool = True) -> Check:
         return Check(
             "model",
             "fail",
-            f"The model's process {end or f'was not ready within {config.start_timeout_s:g} s'}.",
+            f"The model's process {end or f'was not ready within {config.start_timeout_s:g} s'}, tried as {eyes}.",
             'Try model.device = "CPU"; allow more with model.start_timeout_s.',
         )
     if event["event"] == "failed":
-        return Check("model", "fail", event["reason"], "Export or install the bundle again; see docs/bundle.md.")
+        reason = event["reason"]
+        mend = _MOVE if "Permission denied" in reason else "Export or install the bundle again; see docs/bundle.md."
+        return Check("model", "fail", f"{reason} (Tried as {eyes}.)", mend)
     info = event["info"]
     names = ", ".join(f"{bundle['name']} ({bundle['signed_by']})" for bundle in info["bundles"])
-    found = f"{names}: golden sample right on {info['device']}"
+    found = f"{names}: golden sample right on {info['device']}, tried as {eyes}"
+    if not rights and not account.is_own:
+        return Check(
+            "model",
+            "warn",
+            f"{found}, since {account.name} may not run {sys.executable}: whether it may read the bundles is unknown.",
+            "Run the doctor of the service's own installation: sudo /opt/edge-app/current/bin/edge-app doctor",
+        )
     if info["fallbacks"]:
         return Check("model", "warn", f"{found}. {' '.join(info['fallbacks'])}", "See the gpu check.")
     return Check("model", "ok", found)

@@ -24,6 +24,8 @@ LEAST_VERSIONS: dict[str, tuple[int, ...]] = {
 }
 LEAST_PYTHON = (3, 11)
 
+INSTALLED = Path("/opt/edge-app")  # where systemd/install.sh puts the program
+
 FEW_MEMORY_MIB, TOO_FEW_MEMORY_MIB = 1500, 500  # a BLIP-base pair in INT8 takes about 1 GiB while it loads
 
 
@@ -44,10 +46,25 @@ def check_python() -> Check:
     return Check(name, "ok", f"{found} at {sys.executable}")
 
 
+def is_installed() -> bool:
+    """Whether this is the program that systemd/install.sh has put onto a board; its Python has no pip."""
+    return Path(sys.prefix).resolve().is_relative_to(INSTALLED)
+
+
+def install(requirement: str) -> str:
+    """What installs a package; on a board it comes with the kit."""
+    if is_installed():
+        return (
+            "On a workstation make the kit anew (systemd/make-wheelhouse.sh, docs/board.md); carry it here, and run in "
+            "it: sudo sh systemd/install.sh"
+        )
+    return f"Run: pip install '{requirement}'"
+
+
 def check_package(package: str, least: tuple[int, ...]) -> Check:
     """An installed package of at least version `least`."""
     wanted = ".".join(map(str, least))
-    mend = f"Run: pip install '{package}>={wanted}'"
+    mend = install(f"{package}>={wanted}")
     try:
         found = metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -10,6 +10,8 @@ from edge_app.checks.account import Account
 
 FEW_DISK_MIB, TOO_FEW_DISK_MIB = 1024, 100  # a compiled BLIP-base takes 400 MiB of cache
 
+_MEANWHILE = "messages that would wait there wait in memory, and are lost at a restart"
+
 
 def check_owner(folder: Path, account: Account) -> Check:
     """Files in a folder of the service's that another user owns, such as root after `sudo edge-app run`."""
@@ -28,17 +30,25 @@ def check_owner(folder: Path, account: Account) -> Check:
 def check_disk(folder: Path, account: Account) -> Check:
     """Room and the right to write in a folder that the service writes to, or that it will make."""
     name = f"disk {folder}"
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    # Not Path.exists(), which raises below a closed folder; here that folder is what is told.
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))  # noqa: PTH110
+    if not existing.is_dir():
+        return Check(
+            name,
+            "fail",
+            f"{existing} is not a folder, so nothing can be stored in {folder}; {_MEANWHILE}.",
+            f"Name another folder in the configuration, or move what is there away: sudo mv {existing} {existing}.old",
+        )
     disk = os.statvfs(existing)
     if disk.f_flag & os.ST_RDONLY:
         return Check(
             name,
             "fail",
-            f"{existing} is on a read-only file system, so what is stored there lasts until the next restart.",
+            f"{existing} is on a read-only file system, so nothing can be stored there; {_MEANWHILE}.",
             f"Give {folder} a partition of its own (docs/board.md, read-only root). If the system mounted it so after "
             "an error, `dmesg` says which: run fsck, and replace a card or disk that fails again.",
         )
-    if not account.may(existing, os.W_OK):
+    if not account.may(existing, os.W_OK | os.X_OK):
         who = f"the service's user {account.name}" if account.name else "this user"
         owner = account.name or "$USER"
         return Check(

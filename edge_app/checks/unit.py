@@ -1,32 +1,18 @@
-"""The systemd unit: installed, started at boot, running, and allowed to reach the broker."""
+"""The systemd unit: installed, started at boot, running, and letting the service have what it needs."""
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import re
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge_app.checks import Check
+from edge_app.checks.sandbox import UNIT, UNIT_FOLDERS, check_hidden, check_network_filter
 from edge_app.settings import Config
 
-UNIT = "edge-app.service"
-# Where systemd looks for units, first the operator's (systemd.unit(5)).
-UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
 EXIT_CONFIG = "78"
 MANY_RESTARTS = 3
 _PROPERTIES = ("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "StatusText")
-
-# What IPAddressAllow= takes beside addresses (systemd.resource-control(5)).
-_NAMED_NETWORKS = {
-    "any": ("0.0.0.0/0", "::/0"),
-    "localhost": ("127.0.0.0/8", "::1/128"),
-    "link-local": ("169.254.0.0/16", "fe80::/64"),
-    "multicast": ("224.0.0.0/4", "ff00::/8"),
-}
 
 
 def check_unit(config: Config | None, root: Path = Path("/")) -> Iterator[Check]:
@@ -38,7 +24,8 @@ def check_unit(config: Config | None, root: Path = Path("/")) -> Iterator[Check]
     if (root / "run/systemd/system").is_dir():
         yield judge(properties())
     if config is not None:
-        yield check_network_filter(config, root)
+        yield from check_network_filter(config, root)
+        yield check_hidden(config, root)
 
 
 def check_enabled(root: Path = Path("/")) -> Check:
@@ -78,43 +65,3 @@ def judge(state: Mapping[str, str]) -> Check:
     if restarts >= MANY_RESTARTS:
         return Check(name, "warn", f"{found}; restarted {restarts} times since it was started.", log)
     return Check(name, "ok", found)
-
-
-def check_network_filter(config: Config, root: Path = Path("/")) -> Check:
-    """Whether the unit's address filter lets the service reach its broker."""
-    name, host = "unit network", config.mqtt.host
-    allowed = allowed_networks(root)
-    if allowed is None:
-        return Check(name, "ok", "the unit has no address filter")
-    try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except OSError as error:
-        return Check(name, "warn", f"The address of {host} is unknown here ({error}).", "See the broker check.")
-    closed = [text for text in sorted(found) if not any(ipaddress.ip_address(text) in net for net in allowed)]
-    if len(closed) < len(found):
-        return Check(name, "ok", f"{host} is among the addresses that the service may talk to")
-    return Check(
-        name,
-        "fail",
-        f"The unit does not let the service talk to the broker {host} ({', '.join(closed)}).",
-        f"Run: sudo sh systemd/install.sh --allow {closed[0]} (it takes a network such as 10.0.0.0/24 as well).",
-    )
-
-
-def allowed_networks(root: Path) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network] | None:
-    """What IPAddressAllow= of the unit and its drop-ins names; None if IPAddressDeny= denies nothing."""
-    unit = next(path for folder in UNIT_FOLDERS if (path := root / folder / UNIT).exists())
-    drop_ins = [path for folder in UNIT_FOLDERS for path in (root / folder / f"{UNIT}.d").glob("*.conf")]
-    words: dict[str, list[str]] = {"Allow": [], "Deny": []}
-    for path in (unit, *sorted(drop_ins, key=lambda path: path.name)):
-        for kind, value in re.findall(r"^IPAddress(Allow|Deny)=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
-            # An empty value begins the list anew.
-            words[kind] = [*words[kind], *value.split()] if value.strip() else []
-    if not words["Deny"]:
-        return None
-    texts = [text for word in words["Allow"] for text in _NAMED_NETWORKS.get(word, (word,))]
-    networks = []
-    for text in texts:
-        with contextlib.suppress(ValueError):  # systemd, too, passes over what is no address
-            networks.append(ipaddress.ip_network(text, strict=False))
-    return networks

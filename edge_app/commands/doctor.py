@@ -17,6 +17,7 @@ from edge_app.checks.cameras import check_cameras
 from edge_app.checks.clock import check_clock
 from edge_app.checks.inference import check_inference
 from edge_app.checks.machine import check_machine
+from edge_app.checks.metrics import check_metrics
 from edge_app.checks.permissions import check_permissions
 from edge_app.checks.storage import check_disk, check_owner
 from edge_app.checks.unit import check_unit
@@ -41,17 +42,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(check)) if arguments.json else _line(check), flush=True)
         failed += check.status == "fail"
     if not arguments.json:
-        print(f"\n{failed} checks failed." if failed else "\nNothing failed.")
+        print(f"\n{failed} check{'s' * (failed > 1)} failed." if failed else "\nNothing failed.")
     return 1 if failed else 0
 
 
 def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
     """The checks, from the machine outwards; those that need a configuration only where it is right.
 
-    Rights are judged for the service's user where root asks; the broker, the model and the cameras are tried as whoever
-    asks.
+    Rights are judged for the service's user where root asks, and the model is tried as that user; the broker and the
+    cameras are tried as whoever asks.
     """
     config: Config | None = None
+    path: Path | None = None
     account = account_of_service()
     try:
         path = config_path(arguments)
@@ -59,7 +61,7 @@ def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
         check_files(config)
     except ConfigError as error:
         for problem in error.problems:
-            yield Check("configuration", "fail", problem, "Correct it; `edge-app check-config` reads it again.")
+            yield Check("configuration", "fail", problem, mend_of(error, path))
     else:
         yield Check("configuration", "ok", str(path))
         yield from check_permissions(path, config, account)
@@ -73,7 +75,17 @@ def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
     if config:
         yield from check_cameras(config.camera, account)
         yield check_broker(config)
+        yield check_metrics(config.metrics, account)
     yield from check_unit(config)
+
+
+def mend_of(error: ConfigError, path: Path | None) -> str:
+    """What to do about a configuration that is missing, closed to who asks, or wrong."""
+    if path is None or isinstance(error.__cause__, FileNotFoundError):
+        return "Write one: config.toml of the repository is the sample, and docs/configuration.md tells each key."
+    if isinstance(error.__cause__, PermissionError):
+        return f"Run: sudo edge-app doctor --config {path}"
+    return "Correct it; `edge-app check-config` reads it again."
 
 
 def _written_folders(config: Config | None) -> list[Path]:

@@ -151,7 +151,13 @@ def sha256_of(path: Path) -> str:
 
 
 def _read_manifest(path: Path) -> bytes:
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # a folder above it is closed to this user
+        raise BundleError(
+            f"The bundle {path} cannot be read ({error.strerror}); put it where this user may read it."
+        ) from error
+    if not is_folder:
         raise BundleError(f"There is no bundle at {path}: it is not a folder; give the folder an export wrote.")
     manifest_path = path / MANIFEST_NAME
     try:
@@ -196,7 +202,13 @@ def _check_file(path: Path, file: File) -> None:
 
 def _check_hashes(bundle: Bundle) -> None:
     files = bundle.manifest.files()
-    for file, actual in zip(files, sha256_of_all([bundle.path / file.name for file in files]), strict=True):
+    try:
+        hashes = sha256_of_all([bundle.path / file.name for file in files])
+    except OSError as error:
+        raise BundleError(
+            f"The bundle file {error.filename} cannot be read ({error.strerror}); install the bundle again."
+        ) from error
+    for file, actual in zip(files, hashes, strict=True):
         if actual != file.sha256:
             raise changed_file(bundle.path / file.name, file, actual)
 

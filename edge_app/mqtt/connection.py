@@ -334,7 +334,11 @@ def _password(config: MqttConfig) -> str | None:
         lines = config.password_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"mqtt.password_file: {config.password_file} cannot be read ({error})."]) from error
-    return lines[0] if lines else ""
+    if not lines or not lines[0].strip():
+        raise ConfigError(
+            [f"mqtt.password_file: {config.password_file} has nothing in its first line; write the password there."]
+        )
+    return lines[0]
 
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext:

@@ -19,6 +19,7 @@ from edge_app.checks import Check
 from edge_app.checks.account import Account
 from edge_app.checks.cameras import check_camera, processes_using
 from edge_app.settings import CameraConfig
+from tests.broker import free_port
 from tests.fake_camera import COMPILER, FakeCamera
 from tests.processes import ROOT
 
@@ -146,7 +147,7 @@ def test_camera_that_the_service_may_not_use_names_the_group(tmp_path: Path) -> 
     node.parent.mkdir()
     node.touch()
     node.chmod(0o660)
-    account = Account("edge-app", 64_000, frozenset({64_000}))
+    account = Account("edge-app", 64_000, 64_000, frozenset({64_000}))
     check = check_camera(CameraConfig(name="door", source=f"v4l2:{node}"), account, tmp_path)
     assert check.status == "fail"
     assert "may not be used by the service's user edge-app" in check.what
@@ -161,8 +162,27 @@ def test_file_that_gives_frames_is_ok(tmp_path: Path) -> None:
     assert check.status == "ok", dataclasses.asdict(check)
 
 
-def test_source_that_does_not_open_fails(tmp_path: Path) -> None:
-    """The reason is the camera's own, and names the source."""
+def test_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    """It has neither cable nor password."""
     check = check_camera(CameraConfig(name="door", source=f"file:{tmp_path}/missing.mp4"))
     assert check.status == "fail"
-    assert "missing.mp4" in check.what
+    assert f"There is no file or folder {tmp_path}/missing.mp4" in check.what
+    assert "cable" not in check.mend
+
+
+def test_file_that_the_service_may_not_read_is_told(open_folder: Path) -> None:
+    """Root would open it."""
+    (open_folder / "video.mp4").touch()
+    (open_folder / "video.mp4").chmod(0o600)
+    account = Account("edge-app", 64_000, 64_000, frozenset({64_000}))
+    check = check_camera(CameraConfig(name="door", source=f"file:{open_folder}/video.mp4"), account)
+    assert check.status == "fail"
+    assert "may not be read by the service's user edge-app" in check.what
+
+
+def test_source_that_does_not_open_fails() -> None:
+    """The reason is the camera's own, and names the source."""
+    check = check_camera(CameraConfig(name="door", source=f"http://127.0.0.1:{free_port()}/door"))
+    assert check.status == "fail"
+    assert "http://127.0.0.1" in check.what
+    assert "cable" in check.mend

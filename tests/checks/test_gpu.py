@@ -13,7 +13,7 @@ from edge_app.checks.account import Account
 from edge_app.checks.gpu import check_gpu, installed_packages, intel_gpus, release
 
 ALDER_LAKE_N, ELKHART_LAKE, APOLLO_LAKE = "0x46d1", "0x4571", "0x5a85"
-STRANGER = Account("edge-app", 64_000, frozenset({64_000}))
+STRANGER = Account("edge-app", 64_000, 64_000, frozenset({64_000}))
 
 
 def board(root: Path, device: str | None, packages: dict[str, str] | None = None, *, has_node: bool = True) -> Path:
@@ -69,15 +69,15 @@ def test_render_node_without_rights_names_its_group(tmp_path: Path, monkeypatch:
     assert re.search(r"usermod -aG \w+ \$USER", fault(board(tmp_path, ALDER_LAKE_N)).mend)
 
 
-def test_rights_are_those_of_the_services_user_where_root_asks(tmp_path: Path) -> None:
+def test_rights_are_those_of_the_services_user_where_root_asks(open_folder: Path) -> None:
     """Root may open every node; the service, which is in another group, may not, until it joins."""
-    root = board(tmp_path, ALDER_LAKE_N, {"intel-opencl-icd": "24.39.31294.12", "ocl-icd-libopencl1": "2.3"})
+    root = board(open_folder, ALDER_LAKE_N, {"intel-opencl-icd": "24.39.31294.12", "ocl-icd-libopencl1": "2.3"})
     node = root / "dev/dri/renderD128"
     node.chmod(0o660)
     check = fault(root, STRANGER)
     assert "edge-app may not open" in check.what
     assert check.mend.endswith("sudo systemctl restart edge-app")
-    member = Account("edge-app", 64_000, frozenset({node.stat().st_gid}))
+    member = Account("edge-app", 64_000, 64_000, frozenset({node.stat().st_gid}))
     assert "may not open" not in fault(root, member).what
 
 

@@ -48,8 +48,18 @@ def test_read_only_state_folder_is_told_from_a_missing_right(tmp_path: Path) -> 
     with mounted(tmp_path, "size=2g,ro") as folder:
         check = check_disk(folder / "bundles", OURS)
     assert check.status == "fail"
-    assert "read-only" in check.what
+    assert "read-only file system, so nothing can be stored there" in check.what
     assert "fsck" in check.mend
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_file_in_place_of_the_state_folder_is_told(tmp_path: Path, below: str) -> None:
+    """Neither it nor a folder below it can be made; the disk may have room as it likes."""
+    (tmp_path / "state").touch()
+    check = check_disk(tmp_path / "state" / below, OURS)
+    assert check.status == "fail"
+    assert f"{tmp_path}/state is not a folder" in check.what
+    assert f"sudo mv {tmp_path}/state" in check.mend
 
 
 def test_disk_that_is_full_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,21 +69,21 @@ def test_disk_that_is_full_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert check_disk(tmp_path, OURS).status == "fail"
 
 
-def test_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written_fails(open_folder: Path) -> None:
     """The rights are the service's, whoever asks: root may write everywhere."""
-    tmp_path.chmod(0o750)
-    service = Account("edge-app", 64_000, frozenset({64_000}))
-    check = check_disk(tmp_path, service)
+    open_folder.chmod(0o750)
+    service = Account("edge-app", 64_000, 64_000, frozenset({64_000}))
+    check = check_disk(open_folder, service)
     assert check.status == "fail"
-    assert check.mend == f"Run: sudo install -d -o edge-app {tmp_path}"
-    tmp_path.chmod(0o757)
-    assert check_disk(tmp_path, service).status == "ok"
+    assert check.mend == f"Run: sudo install -d -o edge-app {open_folder}"
+    open_folder.chmod(0o757)
+    assert check_disk(open_folder, service).status == "ok"
 
 
 def test_file_of_another_user_in_the_state_folder_is_told(tmp_path: Path) -> None:
     """After `sudo edge-app run` the messages are root's; folders (bundles) may be anybody's."""
     (tmp_path / "bundles").mkdir()
-    service = Account("edge-app", 64_000, frozenset({64_000}))
+    service = Account("edge-app", 64_000, 64_000, frozenset({64_000}))
     assert check_owner(tmp_path, service).status == "ok"
     (tmp_path / "messages.db").touch()
     check = check_owner(tmp_path, service)

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from edge_app.checks.unit import UNIT, check_enabled, check_network_filter, check_unit, judge
+from edge_app.checks.sandbox import UNIT
+from edge_app.checks.unit import check_enabled, check_unit, judge
 from edge_app.settings import Config
-
-SOURCE = Path(__file__).parents[2] / "systemd" / UNIT
 
 
 def config(host: str) -> Config:
     tables = {"mqtt": {"host": host}, "model": {"bundles": ["b"]}, "camera": [{"name": "door", "source": "scene:"}]}
     return Config.model_validate_json(json.dumps(tables))
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A root with the unit installed and enabled."""
-    folder = tmp_path / "usr/local/lib/systemd/system"
-    folder.mkdir(parents=True)
-    shutil.copy(SOURCE, folder)
-    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
-    wants.mkdir(parents=True)
-    (wants / UNIT).symlink_to(f"/usr/local/lib/systemd/system/{UNIT}")
-    return tmp_path
 
 
 def test_machine_without_the_unit_has_no_fault(tmp_path: Path) -> None:
@@ -62,24 +48,3 @@ def test_state_of_the_unit_is_judged(state: dict[str, str], status: str, word: s
     assert check.status == status
     assert word in check.what
     assert bool(check.mend) == (status != "ok")
-
-
-def test_broker_that_the_unit_shuts_out_is_named(root: Path) -> None:
-    """As installed the unit lets the service talk to this machine only; a drop-in opens the way."""
-    assert check_network_filter(config("localhost"), root).status == "ok"
-    check = check_network_filter(config("10.0.0.5"), root)
-    assert check.status == "fail"
-    assert "--allow 10.0.0.5" in check.mend
-    drop_in = root / f"etc/systemd/system/{UNIT}.d/10-network.conf"
-    drop_in.parent.mkdir()
-    drop_in.write_text("[Service]\nIPAddressAllow=10.0.0.0/24\n", encoding="ascii")
-    assert check_network_filter(config("10.0.0.5"), root).status == "ok"
-    assert check_network_filter(config("10.0.1.5"), root).status == "fail"
-
-
-def test_filter_that_a_drop_in_lifts_is_no_fault(root: Path) -> None:
-    """An empty value begins a list anew (systemd.unit(5))."""
-    drop_in = root / f"etc/systemd/system/{UNIT}.d/open.conf"
-    drop_in.parent.mkdir()
-    drop_in.write_text("[Service]\nIPAddressDeny=\n", encoding="ascii")
-    assert check_network_filter(config("10.0.0.5"), root).status == "ok"

@@ -144,7 +144,17 @@ def test_doctor_finds_nothing_wrong(board: Container) -> None:
     assert [check for check in found.values() if check.status == "fail"] == []
     assert found["unit state"].what == f"running: {ALL_WELL}"
     assert found["mqtt.password_file"].what.endswith("is handed over by systemd")
-    assert {"unit enabled", "unit network", "disk /var/lib/edge-app", "broker", "camera scene", "model"} <= found.keys()
+    assert found["model"].what.endswith("tried as edge-app")
+    assert {
+        "unit enabled",
+        "unit network",
+        "unit folders",
+        "metrics",
+        "disk /var/lib/edge-app",
+        "broker",
+        "camera scene",
+        "model",
+    } <= found.keys()
     assert board.run("ls", "-l", "/var/cache/edge-app") == cache
 
 

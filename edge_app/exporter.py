@@ -64,7 +64,7 @@ class Exporter:
 
             self._server = Server(self._config.address, port, self._node, lambda: self._newest)
         except ImportError as error:
-            self._failed(f"{error}; run pip install 'edge-app[metrics]'", now_s)
+            self._failed(f"{error}; install edge-app[metrics], as edge-app doctor says", now_s)
             return
         except OSError as error:
             self._failed(f"{self._config.address} port {port} cannot be used ({error.strerror})", now_s)

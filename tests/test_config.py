@@ -131,6 +131,7 @@ def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> 
         (MINIMAL + '[caption]\ninterval_s = "5"\n', "caption.interval_s: It is '5'; write a number, without quotes."),
         (MINIMAL + "[caption]\ninterval_s = inf\n", "caption.interval_s: It is inf; write"),
         (MINIMAL + "[store]\nanswer_age_d = 0\n", "store.answer_age_d: It is 0; write a number above 0."),
+        (MINIMAL.replace("scene:", "rtsp://c/a b"), "camera.0.source: an address holds no white space"),
         (MINIMAL.replace('["bundle"]', "[]"), "model.bundles: It is []; give at least 1."),
         ("camera = 1\n" + MINIMAL.partition("[[camera]]")[0], "camera: It is 1; write a list"),
         (MINIMAL.replace("scene:", "foo://a:b@c"), "camera.0.source: the source 'foo://***@c' is of no known kind"),
@@ -150,6 +151,12 @@ def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> 
 def test_an_illegal_configuration_is_refused_with_its_key(tmp_path: Path, text: str, told: str) -> None:
     """Illegal values and combinations are refused at construction, in a sentence that begins with the key."""
     assert any(told in problem for problem in problems(tmp_path, text))
+
+
+def test_a_pipeline_may_hold_an_address_and_white_space(tmp_path: Path) -> None:
+    """That of a network camera, say."""
+    source = "gst:rtspsrc location=rtsp://10.0.0.20/1 ! decodebin"
+    assert load(tmp_path, MINIMAL.replace("scene:", source)).camera[0].source == source
 
 
 def test_a_plaintext_password_leaves_this_machine_only_when_told_to(tmp_path: Path) -> None:

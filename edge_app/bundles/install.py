@@ -7,6 +7,7 @@ and the next install removes what was left.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -32,6 +33,13 @@ from edge_app.model.manifest import File
 LIMIT_BYTES = 16 << 30  # of a whole bundle; BLIP-base has 0.4 GB in INT8 and 1.5 GB in FP32
 SPARE_BYTES = 64 << 20  # of the disk that an install leaves free for others
 _COPY_BYTES = 1 << 20
+BY_WHOM = "run as root or as the service's user"
+_MENDS = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EROFS: "mount it writable",
+    errno.ENOTDIR: "a file is where a folder belongs; move it away, or set model.state_dir",
+    errno.EEXIST: "a file is where a folder belongs; move it away, or set model.state_dir",
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def install(
         raise BundleError(
             f"The bundle {source} cannot be installed in {store.folder} ({error.strerror or error}"
             f"{f', {error.filename}' if error.filename else ''}); "
-            "run as root or as the service's user, and see that the disk has room."
+            f"{_MENDS.get(error.errno or 0, BY_WHOM)}."
         ) from error
 
 

@@ -67,7 +67,7 @@ class CameraConfig(Section):
     @field_validator("source")
     @classmethod
     def _known_kind(cls, source: str) -> str:
-        if "://" in source and re.search(r"\s", source):
+        if "://" in source and not source.startswith("gst:") and re.search(r"\s", source):
             raise ValueError(
                 "an address holds no white space; write %20, and %40 for an @ or %2F for a / in a password"
             )

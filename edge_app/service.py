@@ -90,7 +90,7 @@ class Service:
         self._cameras = CameraSet(config.camera, config.log.level)
         self._display = DisplaySupervisor(config.display, self._cameras.frame_fds(), config.log.level)
         self._exporter = Exporter(config.metrics, config.node.id)
-        self._overlay = OverlayFeed(config.camera[0].name)
+        self._overlay = OverlayFeed(self._cameras.names(), config.display.camera)
 
         mqtt = config.mqtt
         topics = Topics(mqtt.base, config.node.id, config.home_assistant.heard)

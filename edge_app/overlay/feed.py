@@ -1,9 +1,10 @@
-"""What the display is told: the newest results, and how the parts of the service do."""
+"""What the display is told: the newest results of the camera it shows, and how the parts of the service do."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 
 from edge_app.camera_set import CameraSet
 from edge_app.dispatcher import Dispatcher
@@ -12,29 +13,43 @@ from edge_app.mqtt.session import Session
 from edge_app.overlay.state import OverlayState
 from edge_app.rules.keeper import RuleKeeper
 
+HOLD_S = 10.0  # a camera is shown at least for so long: time to read
+
 
 class OverlayFeed:
-    """The state of the overlay, kept up to date. Owned by the main thread."""
+    """The state of the overlay of each camera, and which of them is shown. Owned by the main thread.
 
-    def __init__(self, camera: str) -> None:
-        """Begin with the camera of this name, until there is a result about another one."""
-        self._state = OverlayState(camera=camera)
+    One that the configuration names is always shown. Else it is the one with the newest result, but each for `HOLD_S`;
+    an answer is shown at once, and held as long: somebody waits for it.
+    """
 
-    def note(self, result: Result) -> None:
-        """Take a new caption or answer; it is shown from the next `shown` on."""
-        self._state = self._state.with_result(result, now_s=time.monotonic())
+    def __init__(self, cameras: Sequence[str], always: str | None) -> None:
+        self._states = {name: OverlayState(camera=name) for name in cameras}
+        self._shown = always or cameras[0]
+        self._held_until_s = float("inf") if always else 0.0
+
+    def note(self, result: Result, now_s: float | None = None) -> None:
+        """Take a new caption or answer; `now_s` is the monotonic clock, if not its time now."""
+        now_s = time.monotonic() if now_s is None else now_s
+        if result.status != "ok" or result.camera not in self._states:
+            return
+        self._states[result.camera] = self._states[result.camera].with_result(result, now_s=now_s)
+        is_answer = result.type == "answer" and self._held_until_s != float("inf")
+        if is_answer or (result.camera != self._shown and now_s >= self._held_until_s):
+            self._shown, self._held_until_s = result.camera, now_s + HOLD_S
 
     def shown(self, dispatcher: Dispatcher, cameras: CameraSet, session: Session, rules: RuleKeeper) -> OverlayState:
         """The overlay with what the other parts know now."""
-        self._state = dataclasses.replace(
-            self._state,
-            camera_online=cameras.is_online(self._state.camera),
+        state = self._states[self._shown]
+        return dataclasses.replace(
+            state,
+            camera_online=cameras.is_online(state.camera),
+            others=tuple((name, cameras.is_online(name)) for name in self._states if name != state.camera),
             broker_online=session.connected,
-            device=self._state.device if dispatcher.is_ready else None,
+            device=state.device if dispatcher.is_ready else None,
             notice=_notice(dispatcher),
             rules=tuple(rules.states.items()),
         )
-        return self._state
 
 
 def _notice(dispatcher: Dispatcher) -> str | None:

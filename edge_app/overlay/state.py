@@ -28,6 +28,8 @@ class OverlayState:
     camera: str
     """Name of the camera to show."""
     camera_online: bool = False
+    others: tuple[tuple[str, bool], ...] = ()
+    """Name of each other camera, and whether it is online."""
     broker_online: bool = False
     caption: str | None = None
     caption_confidence: float | None = None
@@ -50,32 +52,22 @@ class OverlayState:
     """A sentence that a person should read: "The GPU failed its self-check; the CPU works instead." """
 
     def with_result(self, result: Result, *, now_s: float) -> OverlayState:
-        """This state with a new caption or answer in it; an error changes nothing.
+        """This state with a new caption or answer about its camera in it; an error changes nothing.
 
-        The camera of the result is shown from then on, and what was said about another camera goes. `now_s` is
-        the monotonic clock at the time of the result.
+        `now_s` is the monotonic clock at the time of the result.
         """
-        if result.status != "ok" or result.camera is None:
+        if result.status != "ok" or result.camera != self.camera:
             return self
-        state = self
-        if result.camera != self.camera:
-            state = OverlayState(
-                result.camera,
-                broker_online=self.broker_online,
-                device=self.device,
-                rules=self.rules,
-                notice=self.notice,
-            )
         if result.type == "answer":
             return dataclasses.replace(
-                state,
+                self,
                 question=result.question,
                 answer=result.text,
                 answer_confidence=result.confidence,
                 p_yes=result.p_yes,
             )
         return dataclasses.replace(
-            state,
+            self,
             caption=result.text,
             caption_confidence=result.confidence,
             captioned_s=None if result.age_ms is None else now_s - result.age_ms / 1000,
@@ -90,14 +82,18 @@ class OverlayState:
     @classmethod
     def from_message(cls, values: Mapping[str, Any]) -> OverlayState:
         """The state that `to_message` wrote. TypeError for unknown or missing fields."""
-        return cls(**{**values, "rules": tuple((name, state) for name, state in values.get("rules", ()))})
+        pairs = {key: tuple((name, state) for name, state in values.get(key, ())) for key in ("others", "rules")}
+        return cls(**{**values, **pairs})
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return value[:MAX_TEXT_CHARS]
     if isinstance(value, tuple):
-        return [[name[:MAX_NAME_CHARS], state[:MAX_NAME_CHARS]] for name, state in value[:MAX_RULES]]
+        return [
+            [name[:MAX_NAME_CHARS], state[:MAX_NAME_CHARS] if isinstance(state, str) else state]
+            for name, state in value[:MAX_RULES]
+        ]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

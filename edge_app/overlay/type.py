@@ -45,12 +45,14 @@ class Scale:
 
 
 def row(spans: list[Span], x_px: int, end_px: int, top_px: int) -> tuple[tuple[Text, ...], int]:
-    """Spans one after the other, cut at `end_px`: the texts, and where the next one would begin."""
+    """Spans one after the other, the last cut at `end_px`: the texts, and where the next one would begin."""
     texts = []
     for span, type_ in spans:
         for line in wrap(span, end_px - x_px, 1, type_):
             texts.append(Text(line, x_px, top_px, type_))
             x_px += width_px(line, type_)
+            if line != span:
+                return tuple(texts), x_px
     return tuple(texts), x_px
 
 

@@ -95,6 +95,14 @@ class Config(Section):
                     )
         return rules
 
+    @field_validator("display")
+    @classmethod
+    def _shows_a_camera(cls, display: DisplayConfig, info: ValidationInfo) -> DisplayConfig:
+        names = [camera.name for camera in info.data.get("camera", ())]
+        if names and display.camera is not None and display.camera not in names:
+            raise ValueError(f"its camera is {display.camera!r}, and there are {', '.join(names)}")
+        return display
+
     def public(self) -> dict[str, Any]:
         """The configuration as JSON values for publication: no file that holds a secret, no password in a URL."""
         values = self.model_dump(mode="json")

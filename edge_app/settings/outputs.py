@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from edge_app.section import Section
+from edge_app.section import Name, Section
 
 
 class DisplayConfig(Section):
@@ -24,6 +24,10 @@ class DisplayConfig(Section):
         validate_default=True,
         description="File of the `file` backend: a picture (`.png`, `.jpg`) that is replaced, or a video (`.mkv`, "
         "`.avi`, `.mp4`).",
+    )
+    camera: Name | None = Field(
+        default=None,
+        description="Name of the camera that is shown; left out: the one with the newest caption, for 10 s at least.",
     )
     picture: bool = Field(
         default=True, description="Show the camera's picture; false: what is said about it, and nothing of itself."

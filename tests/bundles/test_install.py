@@ -215,7 +215,9 @@ def test_what_root_installs_belongs_to_the_owner_of_the_state_folder(board: Boar
 def test_a_state_folder_that_cannot_be_written_is_told(tmp_path: Path, releases: Releases) -> None:
     """A file is in the way here; on a board it is the rights, or a disk that went read-only."""
     (tmp_path / "state").write_text("", encoding="utf-8")
-    with pytest.raises(BundleError, match=r"cannot be installed in .*state/bundles \(.*\); a file is where a folder belongs"):
+    with pytest.raises(
+        BundleError, match=r"cannot be installed in .*state/bundles \(.*\); a file is where a folder belongs"
+    ):
         Board(tmp_path).install(releases(1), trusted_keys=())
 
 

@@ -30,6 +30,8 @@ def test_what_is_told_shows() -> None:
     for change in (
         {"camera": "yard"},
         {"camera_online": False},
+        {"others": (("yard", True),)},
+        {"others": (("yard", False),)},
         {"broker_online": False},
         {"caption": "a cat"},
         {"caption_confidence": 0.5},
@@ -47,6 +49,22 @@ def test_what_is_told_shows() -> None:
         changed = dataclasses.replace(STATE, **change)
         assert not np.array_equal(shown(image, changed), usual), change
     assert not np.array_equal(shown(image, STATE, captured_s=20.0), usual), "the age of the picture"
+
+
+def test_long_names_of_cameras_leave_room_for_the_rest() -> None:
+    """Just when a camera is offline and the broker away, the age of the picture matters."""
+    crowded = dataclasses.replace(
+        STATE,
+        camera="x" * 64,
+        camera_online=False,
+        broker_online=False,
+        others=tuple((f"camera_{number}", number > 0) for number in range(15)),
+    )
+    image = flat((720, 1280), 0)
+    new, old = (shown(image, crowded, captured_s=captured_s)[:60] for captured_s in (99.9, 35.0))
+    assert not np.array_equal(new, old), "the age of the picture"
+    there = shown(image, dataclasses.replace(crowded, broker_online=True))[:60]
+    assert not np.array_equal(new, there), "the broker"
 
 
 @pytest.mark.parametrize("height_px", golden.HEIGHTS_PX)

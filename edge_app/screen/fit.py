@@ -8,17 +8,21 @@ from numpy.typing import NDArray
 
 from edge_app.screen.base import Size
 
-LEAST_HEIGHT_PX = 720  # smaller pictures are enlarged, so that the text on them reads
+LEAST_HEIGHT_PX = 720  # fewer lines, and the text would not read
+MOST: Size = (3840, 2160)  # more pixels would only cost time
 SCREEN_SHAPE = 16 / 9  # width by height; narrower pictures get dark pillars, and the text the whole width
 PILLAR_BGR = (28, 24, 22)
 
 
 def own_size(image: NDArray[np.uint8]) -> Size:
-    """The size for `image` [H, W, 3] where no screen says one: its own, at least 720 lines, as wide as a screen."""
+    """The size for `image` [H, W, 3] where no screen says one: its own, as far as text reads on it.
+
+    It is as wide as a screen at least, and from 1280x720 to 3840x2160 pixels; the picture is fitted into it.
+    """
     height_px, width = image.shape[:2]
-    enlarged = max(1.0, LEAST_HEIGHT_PX / height_px)
-    height_px = round(height_px * enlarged)
-    return max(round(width * enlarged), round(height_px * SCREEN_SHAPE)), height_px
+    shrunk = min(1.0, MOST[0] / width, MOST[1] / height_px)
+    height_px = max(LEAST_HEIGHT_PX, round(height_px * shrunk))
+    return max(round(width * shrunk), round(height_px * SCREEN_SHAPE)), height_px
 
 
 def fitted(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -30,8 +30,13 @@ class PictureFile:
         return None
 
     def show(self, image: NDArray[np.uint8]) -> None:
-        """Write `image` [H, W, 3] BGR to the file. OSError if it cannot be written."""
-        _, encoded = cv2.imencode(self._suffix, image, self._options)
+        """Write `image` [H, W, 3] BGR to the file. OSError if it cannot be encoded or written."""
+        is_encoded, encoded = cv2.imencode(self._suffix, image, self._options)
+        if not is_encoded:
+            raise OSError(
+                f"A picture of {image.shape[1]}x{image.shape[0]} pixels cannot be encoded as {self._suffix}; OpenCV "
+                "says why, in the line before this one."
+            )
         # Without fsync: a picture lost with the power is replaced a second after it is back.
         self._part.write_bytes(encoded.tobytes())
         self._part.replace(self._path)

@@ -99,6 +99,13 @@ def test_file_is_a_jpeg_where_its_name_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_picture_that_cannot_be_encoded_is_told(tmp_path: Path) -> None:
+    """No JPEG has more than 65500 columns: an OSError with a sentence, and no file."""
+    with pytest.raises(OSError, match="65600x1 pixels cannot be encoded"):
+        PictureFile(tmp_path / "a.jpg").show(plain((0, 0, 0), 1, 65_600))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_configuration_chooses_the_screen(tmp_path: Path) -> None:
     """`file` is a picture or a video by its name, each with a pace of its own; `none` is the null object."""
     picture = open_screen(DisplayConfig(backend="file", path=tmp_path / "a.png"))

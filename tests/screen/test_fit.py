@@ -39,8 +39,18 @@ def test_picture_fits_the_screen(
         ((1920, 1080), (1920, 1080)),
         ((1080, 1920), (3413, 1920)),
         ((3440, 1440), (3440, 1440)),
+        ((2160, 3840), (3840, 2160)),
+        ((5120, 1440), (3840, 1080)),
+        ((7680, 4320), (3840, 2160)),
+        ((1280, 36), (1280, 720)),
+        ((3840, 40), (3840, 720)),
+        ((65536, 1), (3840, 720)),
+        ((1, 65536), (3840, 2160)),
     ],
 )
 def test_file_takes_the_cameras_size(camera: tuple[int, int], own: tuple[int, int]) -> None:
-    """Where no screen says a size it is the camera's, of 720 lines at least and as wide as a screen."""
+    """Where no screen says a size it is the camera's, at least 1280x720, as wide as a screen, at most 3840x2160.
+
+    A crop may be a few lines high: it has little picture, and must not make a large one.
+    """
     assert own_size(np.zeros((camera[1], camera[0], 3), np.uint8)) == own

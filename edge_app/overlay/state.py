@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_app.messages import Result
+from edge_app.rules.rule import MAX_RULES
 
 # Of one field on its way to the display; the overlay shows fewer. Six fields of four-byte characters, each escaped
-# as 12 bytes of JSON, are 43 KB: they fit the link's 64 KiB together with the rules.
+# as 12 bytes of JSON, are 43 KB: they fit the link's 64 KiB together with all rules and cameras, whose names are ASCII
+# and take 14 KB at most.
 MAX_TEXT_CHARS = 600
-# Rules on their way to the display; the overlay shows fewer. Their names are ASCII, so all of them are 5 KB.
-MAX_RULES = 32
 MAX_NAME_CHARS = 64
 
 

@@ -13,6 +13,7 @@ from edge_app.overlay.chips import LOOKS, OTHER, chips
 from edge_app.overlay.panel import BAND_DIVISOR, Text
 from edge_app.overlay.text import Colour
 from edge_app.overlay.type import AMBER, BLUE, GREEN, GREY, RED, WHITE, Scale
+from edge_app.rules.rule import MAX_RULES
 from tests.overlay import golden
 from tests.overlay.material import STATE, flat, ink, shown
 
@@ -116,11 +117,11 @@ def test_the_right_column_keeps_the_captions_lines() -> None:
 
 
 def test_rules_that_are_on_are_never_those_left_out() -> None:
-    """Of 32 rules of which two are ON, those two have a chip, and the last chip counts the others."""
-    rules = [(f"a_rule_with_a_long_name_{number}", "OFF") for number in range(30)]
-    for place in (0, 29):
+    """Of all the rules there may be two are ON: those two have a chip, and the last chip counts the others."""
+    rules = [(f"a_rule_with_a_long_name_{number}", "OFF") for number in range(MAX_RULES - 2)]
+    for place in (0, MAX_RULES - 2):
         marks, rows = chips(Scale(1.0), (*rules[:place], ("x", "ON"), ("y", "ON"), *rules[place:]), 1208, 2)
         texts = [mark.text for mark in marks if isinstance(mark, Text)]
         assert rows == 2
         assert {"x  ON", "y  ON"} <= set(texts)
-        assert texts[-1] == f"+{32 - (len(texts) - 1)}"
+        assert texts[-1] == f"+{MAX_RULES - (len(texts) - 1)}"

@@ -9,6 +9,7 @@ import pytest
 
 from edge_app.messages import Result, TimingMs, failed
 from edge_app.overlay.state import MAX_TEXT_CHARS, OverlayState
+from edge_app.rules.rule import MAX_RULES
 from tests.overlay import golden
 from tests.overlay.material import STATE, with_text
 
@@ -50,9 +51,22 @@ def test_message_of_hostile_state_fits_the_link() -> None:
 
 
 def test_rules_cross_the_link() -> None:
-    """Rules and cameras arrive as they were sent, as many as the link has room for, and stay when a result comes."""
+    """Rules and cameras arrive as they were sent, and stay when a result comes."""
     state = dataclasses.replace(STATE, rules=golden.RULES, others=(("yard", False), ("hall", True)))
     assert OverlayState.from_message(json.loads(json.dumps(state.to_message()))) == state
     assert state.with_result(result(), now_s=1.0).rules == golden.RULES
-    flood = dataclasses.replace(with_text("😀" * 10_000), rules=(("x" * 64, "unknown"),) * 1000)
+
+
+def test_every_rule_that_there_may_be_reaches_the_display() -> None:
+    """The last of them is as likely ON as the first: all arrive, with the longest names and texts, over the link."""
+    rules = tuple((f"{number:064}", "unknown") for number in range(MAX_RULES))
+    message = json.dumps(dataclasses.replace(with_text("😀" * 10_000), rules=rules).to_message())
+    assert OverlayState.from_message(json.loads(message)).rules == rules
+    assert len(message) < 60_000
+
+
+def test_flood_of_names_fits_the_link() -> None:
+    """Whatever the service might ask for, the link's 64 KiB are not filled."""
+    rules, others = (("x" * 100, "unknown" * 20),) * 1000, (("x" * 100, False),) * 1000
+    flood = dataclasses.replace(with_text("😀" * 10_000), rules=rules, others=others)
     assert len(json.dumps(flood.to_message())) < 60_000

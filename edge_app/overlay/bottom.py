@@ -10,7 +10,7 @@ from edge_app.overlay.text import Type, readable, width_px, wrap
 from edge_app.overlay.type import BLUE, GAP, GREY, MARGIN, PADDING, WHITE, Scale, age, percent
 
 PAIR_GAP = 4  # between a question and its answer
-WIDEST_NOTE = "100 %   119 s ago"  # the right column keeps its width, so that no age moves the caption's lines
+WIDEST_NOTE = "100 %   119 min ago"  # the right column keeps its width, so that no age moves the caption's lines
 
 
 @dataclass(frozen=True)

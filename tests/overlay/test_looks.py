@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_app.overlay.bottom import bottom_band
 from edge_app.overlay.chips import LOOKS, OTHER, chips
 from edge_app.overlay.panel import BAND_DIVISOR, Text
 from edge_app.overlay.text import Colour
-from edge_app.overlay.type import AMBER, BLUE, GREEN, GREY, RED, WHITE, Scale
+from edge_app.overlay.type import AMBER, BLUE, GREEN, GREY, RED, WHITE, Scale, age
 from edge_app.rules.rule import MAX_RULES
 from tests.overlay import golden
 from tests.overlay.material import STATE, flat, ink, shown
@@ -114,6 +115,18 @@ def test_the_right_column_keeps_the_captions_lines() -> None:
         state = dataclasses.replace(STATE, caption=caption, captioned_s=100 - age_s, caption_confidence=confidence)
         seen.add(shown(flat((720, 1280), 0), state)[-200:, :900].tobytes())
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("height_px", [360, 720, 1080, 2160])
+def test_confidence_and_age_show_however_old_the_caption_is(height_px: int) -> None:
+    """From a second to a year, each age is written in the right column: minutes are wider than seconds."""
+    width = height_px * 16 // 9
+    scale = Scale.of(width, height_px)
+    for age_s in (0.1, 9, 10, 99, 119.9, 120, 12 * 60, 60 * 60, 118 * 60, 7199, 7200, 86_400, 365 * 86_400):
+        state = dataclasses.replace(STATE, captioned_s=0.0, caption_confidence=1.0)
+        _, notes = bottom_band(scale, width, height_px, state, age_s)
+        said = "now" if age_s < 1 else f"{age(age_s)} ago"
+        assert f"100 %   {said}" in [note.text for note in notes.marks if isinstance(note, Text)]
 
 
 def test_rules_that_are_on_are_never_those_left_out() -> None:

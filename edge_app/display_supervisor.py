@@ -13,8 +13,6 @@ from edge_app.escalation import Rungs
 from edge_app.overlay.state import OverlayState
 from edge_app.settings import DisplayConfig
 
-__all__ = ["DisplaySupervisor", "OverlayState"]
-
 DISPLAY_MODULE = "edge_app.display"
 STALL_S = 15.0  # the process says every second that it is alive; a start from a cold disk takes a few
 STEADY_S = 30.0  # a process that ran this long was a success, and the back-off begins anew
@@ -29,12 +27,12 @@ class DisplaySupervisor:
     """
 
     def __init__(self, config: DisplayConfig, frame_fds: Mapping[str, int], log_level: str = "INFO") -> None:
-        self._child: _DisplayChild | None = None
+        self._child: DisplayChild | None = None
         if config.backend != "none":
             if not config.picture:  # the process cannot show, lose or leak what it was never given
                 frame_fds = {}
             hello = {"display": config.model_dump(mode="json"), "frames": dict(frame_fds), "log_level": log_level}
-            self._child = _DisplayChild(
+            self._child = DisplayChild(
                 "display", DISPLAY_MODULE, hello=hello, pass_fds=tuple(frame_fds.values()), backoff=Backoff(0.5, 60)
             )
         self._state: OverlayState | None = None
@@ -45,11 +43,6 @@ class DisplaySupervisor:
     def pid(self) -> int | None:
         """The process, or None while none runs."""
         return self._child.pid if self._child else None
-
-    @property
-    def heard_s(self) -> float:
-        """When the process last said that it lives (monotonic), or was started."""
-        return self._heard_s
 
     @property
     def restarts(self) -> int:
@@ -103,7 +96,7 @@ class DisplaySupervisor:
             self._child.stop(timeout_s)
 
 
-class _DisplayChild(Child):
+class DisplayChild(Child):
     """A Child that is told things and never answers."""
 
     def tell(self, message: Mapping[str, Any]) -> bool:

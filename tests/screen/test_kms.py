@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_app.display_supervisor import DisplaySupervisor
+from edge_app.child import Message
+from edge_app.display_supervisor import DISPLAY_MODULE, DisplayChild
 from edge_app.frames import FrameBuffer
 from edge_app.overlay.state import OverlayState
 from edge_app.screen.chosen import open_screen
@@ -88,19 +89,22 @@ def test_process_shows_on_it_and_lives(monkeypatch: pytest.MonkeyPatch, capfd: p
     monkeypatch.setenv("SDL_VIDEODRIVER", "offscreen")
     buffer = FrameBuffer.create("door")
     buffer.write(noise((640, 480)), ts=0.0, captured_s=time.monotonic())
-    supervisor = DisplaySupervisor(DisplayConfig(backend="kms"), {"door": buffer.fd})
-    supervisor.update(OverlayState("door", caption="a cat"))
+    hello = {"display": DisplayConfig(backend="kms").model_dump(mode="json"), "frames": {"door": buffer.fd}}
+    child = DisplayChild("display", DISPLAY_MODULE, hello=hello, pass_fds=(buffer.fd,))
+    child.start()
     try:
-        started_s = heard_s = time.monotonic()
-        while heard_s - started_s < 2.0:  # longer than its first sign of life, which comes after the first picture
-            supervisor.poll(time.monotonic())
-            assert time.monotonic() - started_s < DEADLINE_S
-            heard_s = supervisor.heard_s
+        assert child.tell({"state": OverlayState("door", caption="a cat").to_message()})
+        deadline_s = time.monotonic() + DEADLINE_S
+        signs: list[Message] = []
+        while len(signs) < 3:  # the first comes after the first picture, and another each second
+            assert child.is_alive()
+            assert time.monotonic() < deadline_s
+            signs += child.poll()
             time.sleep(0.02)
-        assert supervisor.restarts == 0
+        assert all(sign == {"event": "alive"} for sign in signs)
         assert "display" not in capfd.readouterr().err
     finally:
-        supervisor.stop()
+        child.stop(1.0)
         buffer.close()
 
 

@@ -15,6 +15,7 @@ from edge_app.checks.account import account_of_service
 from edge_app.checks.broker import check_broker
 from edge_app.checks.cameras import check_cameras
 from edge_app.checks.clock import check_clock
+from edge_app.checks.display import check_display
 from edge_app.checks.inference import check_inference
 from edge_app.checks.machine import check_machine
 from edge_app.checks.metrics import check_metrics
@@ -76,6 +77,7 @@ def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
         yield from check_cameras(config.camera, account)
         yield check_broker(config)
         yield check_metrics(config.metrics, account)
+        yield check_display(config.display, account)
     yield from check_unit(config)
 
 

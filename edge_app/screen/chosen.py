@@ -21,7 +21,7 @@ def open_screen(config: DisplayConfig) -> Screen:
 
                 return Kms(config.fps or SCREEN_FPS)
             except ImportError as error:
-                raise OSError(f"{error}; run pip install 'edge-app[display]'.") from error
+                raise OSError(f"{error}; install edge-app[display], as edge-app doctor says.") from error
         case "window":
             from edge_app.screen.window import Window
 

@@ -23,6 +23,17 @@ DRM = Path("/sys/class/drm")
 PLUG_CHECK_S = 1.0
 
 
+def connectors(drm: Path = DRM) -> dict[str, str]:
+    """What is plugged in, by the name of the connector: "connected", "disconnected" or "unknown"."""
+    found = {}
+    for status in drm.glob("card*-*/status"):
+        try:
+            found[status.parent.name] = status.read_text(encoding="ascii").strip()
+        except OSError:  # a connector of a dock that went meanwhile
+            continue
+    return found
+
+
 class Kms:
     """The whole screen, in the mode that it prefers. A screen that is plugged in later is opened then."""
 
@@ -44,7 +55,7 @@ class Kms:
         now_s = time.monotonic()
         if now_s - self._checked_s >= PLUG_CHECK_S:
             self._checked_s = now_s
-            plugged = self._connectors()
+            plugged = connectors(self._drm)
             if plugged != self._plugged:
                 self.close()
             self._plugged = plugged
@@ -83,13 +94,3 @@ class Kms:
             ) from error
         self._pygame.mouse.set_visible(False)
         return surface
-
-    def _connectors(self) -> dict[str, str]:
-        """What is plugged in, by the name of the connector: "connected" or "disconnected"."""
-        found = {}
-        for status in self._drm.glob("card*-*/status"):
-            try:
-                found[status.parent.name] = status.read_text(encoding="ascii").strip()
-            except OSError:  # a connector of a dock that went meanwhile
-                continue
-        return found

@@ -109,7 +109,7 @@ def test_process_shows_on_it_and_lives(monkeypatch: pytest.MonkeyPatch, capfd: p
 
 
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pygame-ce the message says what to install."""
+    """Without pygame-ce the message says what to install, and who knows how: a board's Python has no pip."""
     monkeypatch.setitem(sys.modules, "pygame", None)
-    with pytest.raises(OSError, match=r"edge-app\[display\]"):
+    with pytest.raises(OSError, match=r"install edge-app\[display\], as edge-app doctor says"):
         open_screen(DisplayConfig(backend="kms"))

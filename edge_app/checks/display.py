@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_app.checks import Check
 from edge_app.checks.account import Account, group_of
 from edge_app.checks.machine import install
+from edge_app.screen.desktop import check_desktop
 from edge_app.screen.kms import connectors
 from edge_app.settings import DisplayConfig
 
@@ -26,7 +27,8 @@ def check_display(config: DisplayConfig, account: Account, root: Path = Path("/"
         case "window":
             return _check_window(account)
         case "file":
-            return Check(NAME, "ok", f"into the file {config.path}")
+            assert config.path is not None  # the settings see to that
+            return _check_file(config.path, account)
         case "none":
             return Check(NAME, "ok", 'display.backend is "none": nothing is shown')
 
@@ -62,9 +64,24 @@ def _check_window(account: Account) -> Check:
     """The unit of systemd has no desktop; whoever asks may have one."""
     desktop = os.environ.get("DISPLAY") if account.is_own else None
     if desktop:
+        try:
+            check_desktop(desktop)
+        except OSError as error:
+            return Check(NAME, "fail", str(error))
         return Check(NAME, "ok", f"a window on the desktop {desktop}")
     what = f'display.backend is "window", and the user {account.eyes} has no desktop: DISPLAY is not set.'
     return Check(NAME, "warn", what, 'Start edge-app on a desktop; on a bare screen set display.backend = "kms".')
+
+
+def _check_file(path: Path, account: Account) -> Check:
+    """Its folder is not made by anybody: it would be on the wrong disk where one is not mounted."""
+    folder = path.parent
+    if not folder.is_dir():
+        return Check(NAME, "fail", f"There is no folder {folder} for {path}.", "Make it, or correct display.path.")
+    if not account.may(folder, os.W_OK | os.X_OK):
+        what = f"The user {account.eyes} may not write {folder}."
+        return Check(NAME, "fail", what, f"Run: sudo install -d -o {account.name or '$USER'} {folder}")
+    return Check(NAME, "ok", f"into the file {path}")
 
 
 def _loads(library: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_app.screen.base import Size
+from edge_app.screen.desktop import check_desktop
 
 TITLE = "edge-app"
 FIRST_SIZE = (1280, 720)
@@ -29,10 +30,8 @@ class Window:
 
     def prepare(self) -> Size | None:
         """Open the window if it is not open, and return its size."""
-        if not os.environ.get("DISPLAY"):
-            # Qt would end the process.
-            raise OSError('There is no desktop: DISPLAY is not set. On a bare screen use display.backend = "kms".')
         if not self._is_open:
+            check_desktop(os.environ.get("DISPLAY"))
             # Free in its ratio: the picture is made in the window's very size, and Qt scales nothing.
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(TITLE, *FIRST_SIZE)

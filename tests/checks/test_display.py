@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -103,17 +104,29 @@ def test_screen_that_is_not_plugged_in_warns(board: Path, has_plug: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("desktop", "account", "status"), [(":0", OURS, "ok"), ("", OURS, "warn"), (":0", SERVICE, "warn")]
+    ("desktop", "account", "status"),
+    [(":0", OURS, "ok"), (":1", OURS, "fail"), ("", OURS, "warn"), (":0", SERVICE, "warn")],
 )
-def test_window_needs_a_desktop(desktop: str, account: Account, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of whoever asks is not the service's."""
+def test_window_needs_a_desktop(
+    desktop: str, account: Account, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that takes connections; and that of whoever asks is not the service's."""
     monkeypatch.setenv("DISPLAY", desktop)
-    check = check_display(DisplayConfig(backend="window"), account)
+    monkeypatch.setattr("edge_app.screen.desktop.SOCKETS", f"{tmp_path}/X{{}}")
+    with socket.socket(socket.AF_UNIX) as x_server:
+        x_server.bind(f"{tmp_path}/X0")
+        x_server.listen()
+        check = check_display(DisplayConfig(backend="window"), account)
     assert check.status == status
     assert ('display.backend = "kms"' in check.mend) == (status == "warn")
 
 
-def test_other_backends_need_no_screen(tmp_path: Path) -> None:
-    """A file's folder is checked with the disks."""
-    picture = DisplayConfig(backend="file", path=tmp_path / "a.png")
-    assert [check_display(config, OURS, tmp_path).status for config in (picture, DisplayConfig())] == ["ok", "ok"]
+def test_a_file_needs_its_folder(tmp_path: Path) -> None:
+    """Nobody makes it: where a disk is not mounted, pictures would fill another one. No display needs nothing."""
+    config = DisplayConfig(backend="file", path=tmp_path / "later/a.png")
+    check = check_display(config, OURS)
+    assert (check.status, f"no folder {tmp_path / 'later'}" in check.what) == ("fail", True)
+    (tmp_path / "later").mkdir()
+    assert check_display(config, OURS).status == "ok"
+    assert check_display(config, SERVICE).status == "fail", "which may not write there"
+    assert check_display(DisplayConfig(), OURS).status == "ok"

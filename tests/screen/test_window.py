@@ -97,8 +97,19 @@ def test_window_is_back_after_the_x_server_was(
         supervisor.stop()
 
 
-def test_without_a_desktop_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("display", "told"),
+    [
+        (None, "DISPLAY is not set.*kms"),
+        (":987", "The desktop :987 cannot be reached .No such file or directory.; start it"),
+        ("127.0.0.1:987", "The desktop 127.0.0.1:987 cannot be reached .Connection refused.; start it"),
+        ("the screen", "DISPLAY is 'the screen'; it has to be like :0"),
+    ],
+)
+def test_without_a_desktop_the_reason_is_told(display: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qt would end the process without a word to the service; we say what is missing, and what else there is."""
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(OSError, match=r"DISPLAY is not set.*kms"):
+    if display is not None:
+        monkeypatch.setenv("DISPLAY", display)
+    with pytest.raises(OSError, match=told):
         Window(60).prepare()

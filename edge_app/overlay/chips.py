@@ -47,7 +47,7 @@ def chips(
     if len(places) < len(wanted):
         wanted.sort(key=lambda chip: chip[1] is not LOOKS["ON"])
         for count in range(len(places), -1, -1):
-            shown = [*wanted[:count], (f"+{len(wanted) - count}", OTHER)]
+            shown = [*wanted[:count], _missing(wanted[count:])]
             places = _flow(scale, shown, width, max_rows)
             if len(places) == len(shown):
                 break
@@ -78,6 +78,12 @@ def _chip(scale: Scale, rule: tuple[str, str], name_limit_px: int) -> Chip:
     look = LOOKS.get(state, OTHER)
     lines = wrap(readable(name), name_limit_px, 1, scale.type(20, look.text))
     return f"{''.join(lines)}  {readable(state)[:16]}", look
+
+
+def _missing(left_out: list[Chip]) -> Chip:
+    """What stands for chips that have no room."""
+    on = sum(look is LOOKS["ON"] for _, look in left_out)
+    return (f"+{len(left_out)}, {on} ON", LOOKS["ON"]) if on else (f"+{len(left_out)}", OTHER)
 
 
 def _width_px(scale: Scale, chip: Chip) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_app.overlay.bottom import bottom_band
 from edge_app.overlay.chips import LOOKS, OTHER, chips
-from edge_app.overlay.panel import BAND_DIVISOR, Text
+from edge_app.overlay.panel import BAND_DIVISOR, Pill, Text
 from edge_app.overlay.text import Colour
 from edge_app.overlay.type import AMBER, BLUE, GREEN, GREY, RED, WHITE, Scale, age
 from edge_app.rules.rule import MAX_RULES
@@ -138,3 +138,13 @@ def test_rules_that_are_on_are_never_those_left_out() -> None:
         assert rows == 2
         assert {"x  ON", "y  ON"} <= set(texts)
         assert texts[-1] == f"+{MAX_RULES - (len(texts) - 1)}"
+
+
+def test_the_last_chip_says_how_many_of_the_rest_are_on() -> None:
+    """Where even those that are ON have no room for all of them, nobody takes what is missing for quiet."""
+    rules = tuple((f"rule_number_{number}", "ON" if number < 12 else "OFF") for number in range(20))
+    marks, _ = chips(Scale(1.0), rules, 1208, 1)
+    texts = [mark.text for mark in marks if isinstance(mark, Text)]
+    pills = [mark for mark in marks if isinstance(mark, Pill)]
+    assert texts[-1] == f"+{20 - (len(texts) - 1)}, {12 - (len(texts) - 1)} ON"
+    assert pills[-1].fill == LOOKS["ON"].fill

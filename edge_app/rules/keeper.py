@@ -83,9 +83,6 @@ class RuleKeeper:
         if folder is not None:
             self._take_up(kept.read(folder))
 
-    def __len__(self) -> int:
-        return len(self._standing)
-
     @property
     def rules(self) -> list[RuleConfig]:
         """Every rule, as it was made."""

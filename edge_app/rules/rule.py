@@ -19,7 +19,7 @@ class RuleConfig(Section):
     region: Region | None = Field(
         default=None,
         description="`[x0, y0, x1, y1]`, the part of the picture it is about, as fractions from the upper left corner; "
-        "left out: all of it.",
+        "left out: the camera's `region`, or the whole picture.",
     )
     threshold_on: float = Field(default=0.8, ge=0, le=1, description="P(yes) from which an answer says ON.")
     threshold_off: float = Field(

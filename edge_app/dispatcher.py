@@ -114,6 +114,7 @@ class Dispatcher:
         match event:
             case ModelReady(info):
                 self.model_info, self.model_problem = info, None
+                self._rules.model_ready()
             case ModelDown(reason, hopeful):
                 self._on_down(reason, hopeful=hopeful)
             case ModelReply(number, reply):

@@ -71,6 +71,8 @@ class Desk:
         store = Store(None, StoreConfig())
         publisher = Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds())
         self.rules = rules = RuleKeeper((), self.cameras.names(), publisher, None)
+        for camera in self.cameras.names():
+            rules.camera_online(camera)
         self.dispatcher = Dispatcher(
             Scheduler(self.cameras.names(), interval_s, 4, rules.timetable),
             self.cameras,

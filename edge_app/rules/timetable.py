@@ -12,13 +12,18 @@ from edge_app.rules.rule import RuleConfig
 # picture of its own the whole vision pass. It also brings rules into step that were added at different times.
 EARLY_SHARE = 0.25
 
+# What replaces a rule that the model refused may be better, so it need not wait for the end of the bar; but often a
+# model that refuses must not be asked.
+CORRECTED_S = 30.0
+
 
 @dataclass
 class _Entry:
     rule: RuleConfig
     camera: str
-    last_s: float = -math.inf  # when it was asked last
+    last_s: float = -math.inf  # when it was asked last, or added
     barred_until_s: float = -math.inf
+    is_new: bool = False  # never asked
 
 
 class Timetable:
@@ -27,9 +32,16 @@ class Timetable:
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
-    def put(self, rule: RuleConfig, camera: str) -> None:
-        """Add or replace a rule, due at once."""
-        self._entries[rule.id] = _Entry(rule, camera)
+    def put(self, rule: RuleConfig, camera: str, now_s: float = -math.inf) -> None:
+        """Add a rule, due at once, but behind what has waited longer; or replace one, due when that would have been.
+
+        Else whoever adds rules again and again would keep the model from everything else.
+        """
+        if known := self._entries.get(rule.id):
+            barred_until_s = min(known.barred_until_s, known.last_s + CORRECTED_S)
+            self._entries[rule.id] = _Entry(rule, camera, known.last_s, barred_until_s, known.is_new)
+        else:
+            self._entries[rule.id] = _Entry(rule, camera, now_s, is_new=True)
 
     def remove(self, rule_id: str) -> None:
         """Forget a rule."""
@@ -44,6 +56,7 @@ class Timetable:
         """Note that rules were asked about a frame of `at_s`."""
         for rule in rules:
             self._entries[rule.id].last_s = at_s
+            self._entries[rule.id].is_new = False
 
     def waiting_since_s(self, camera: str, now_s: float, interval_s: float, *, late: bool = False) -> float | None:
         """When the rule of a camera that is due and has waited longest was asked last; None while none is due.
@@ -88,5 +101,5 @@ def _first(entries: list[_Entry], limit: int) -> list[RuleConfig]:
 
 
 def _due_s(entry: _Entry, interval_s: float, share: float) -> float:
-    own_s = entry.rule.interval_s
+    own_s = 0.0 if entry.is_new else entry.rule.interval_s
     return max(entry.last_s + share * (interval_s if own_s is None else own_s), entry.barred_until_s)

@@ -43,11 +43,10 @@ class RuleFile:
         try:
             found = read(self._folder)
         except OSError as error:
-            self.problem = (
+            self._tell(
                 f"The rules on the disk could not be read ({error.strerror}), which is tried again; until then nothing "
                 "is written there, and a restart forgets what changes now."
             )
-            log.error("rules not read reason=%s", error)
             return Kept()
         self.is_read, self.problem = True, None
         return found
@@ -59,10 +58,15 @@ class RuleFile:
         try:
             write(self._folder, rules, published)
         except OSError as error:
-            self.problem = f"The rules could not be written to the disk ({error.strerror}); a restart forgets them."
-            log.warning("rules not kept reason=%s", error)
+            self._tell(f"The rules could not be written to the disk ({error.strerror}); a restart forgets them.")
         else:
             self.problem = None
+
+    def _tell(self, problem: str) -> None:
+        """Log what is wrong once, not at each attempt."""
+        if problem != self.problem:
+            log.error("rules disk failed reason=%r", problem)
+        self.problem = problem
 
 
 def read(folder: Path) -> Kept:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_app.errors import BadRequestError
+from edge_app.gate import Sight
 from edge_app.messages import Result, rfc3339
 from edge_app.publisher import Publisher
 from edge_app.rules import kept
@@ -46,8 +47,8 @@ class Standing:
     fresh_s: float
     """Monotonic time at which its state was last known to hold."""
     result: Result | None = None
-    is_barred: bool = False
-    """The model refused it, and has not answered it since."""
+    sight: Sight | None = None
+    """What its newest answer was about."""
 
 
 class RuleKeeper:
@@ -148,7 +149,7 @@ class RuleKeeper:
         standing = self._standing.get(rule.id)
         if standing is None or standing.rule is not rule:
             return False  # removed or replaced while it was asked
-        standing.result, standing.fresh_s, standing.is_barred = result, now_s, False
+        standing.result, standing.fresh_s = result, now_s
         before = standing.judge.state
         event = standing.judge.judge(result.p_yes, result.yes_no_mass, now_s)
         if standing.judge.state != before:
@@ -176,7 +177,6 @@ class RuleKeeper:
         if standing is not None and standing.rule is rule:
             self.timetable.bar(rule.id, now_s + RETRY_FAILED_S)
             log.warning("rule failed id=%s reason=%r", rule.id, reason)
-            standing.is_barred = True
             self._lose(standing, reason)
 
     def camera_offline(self, camera: str, problem: str) -> None:
@@ -187,16 +187,10 @@ class RuleKeeper:
         """No rule is answered for a while."""
         self._lose_where(lambda _: True, f"The model cannot start: {reason}")
 
-    def holds(self, camera: str, now_s: float) -> None:
-        """The picture of a camera stands still: what is settled about it still holds."""
-        for standing in self._standing.values():
-            if standing.camera == camera and standing.judge.is_settled:
-                standing.fresh_s = now_s
-
-    def is_settled(self, camera: str) -> bool:
-        """Whether no rule about a camera waits for a further answer about the same picture."""
-        concerned = [standing for standing in self._standing.values() if standing.camera == camera]
-        return all(standing.judge.is_settled or standing.is_barred for standing in concerned)
+    def standing(self, rule: RuleConfig) -> Standing | None:
+        """What is known of a rule; None if it has been removed or replaced meanwhile."""
+        standing = self._standing.get(rule.id)
+        return standing if standing is not None and standing.rule is rule else None
 
     def check(self, now_s: float, interval_s: float) -> None:
         """Call states of the past unknown; `interval_s` is that of rules without one of their own."""

@@ -192,7 +192,7 @@ def test_a_batch_is_about_few_regions() -> None:
 
 def test_rules_keep_the_common_interval_and_follow_every_caption_of_their_camera() -> None:
     """A camera's own interval brings its rules more answers, never fewer."""
-    fast, slow = Plan(4, own_interval_s={"a": 2}), Plan(2, own_interval_s={"a": 6})
+    fast, slow = Plan(8, own_interval_s={"a": 2}), Plan(2, own_interval_s={"a": 6})
     for plan in fast, slow:
         plan.put("x")
     assert [fast.next() for _ in range(6)] == ["a: caption", "a: follow x"] * 3

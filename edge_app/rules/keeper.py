@@ -138,8 +138,8 @@ class RuleKeeper:
 
     def answered(self, rule: RuleConfig, result: Result, now_s: float) -> bool:
         """Take an answer to a rule; True if it made an event, which has been published."""
-        standing = self._standing.get(rule.id)
-        if standing is None or standing.rule is not rule:
+        standing = self.standing(rule)
+        if standing is None:
             return False  # removed or replaced while it was asked
         if standing.camera in self._offline:
             return False  # what it saw is of the past
@@ -158,14 +158,12 @@ class RuleKeeper:
 
     def pictured(self, rule: RuleConfig, jpeg: bytes) -> None:
         """Publish what a rule saw when it turned."""
-        standing = self._standing.get(rule.id)
-        if standing is not None and standing.rule is rule:
+        if self.standing(rule):
             self._publisher.rule_snapshot(rule.id, jpeg)
 
     def failed(self, rule: RuleConfig, reason: str, now_s: float) -> None:
         """The model refuses a rule, or dies on it: it is left alone for a while."""
-        standing = self._standing.get(rule.id)
-        if standing is not None and standing.rule is rule:
+        if standing := self.standing(rule):
             self.timetable.bar(rule.id, now_s + RETRY_FAILED_S)
             log.warning("rule failed id=%s reason=%r", rule.id, reason)
             standing.refusal = reason
@@ -197,15 +195,10 @@ class RuleKeeper:
         for standing in self._standing.values():
             self._tell(standing)
 
-    def holds(self, camera: str, now_s: float) -> None:
-        """The picture of a camera stands still: what is settled about it still holds."""
-        for standing in self._about(camera):
-            if standing.judge.is_settled:
-                standing.fresh_s = now_s
-
-    def is_settled(self, camera: str) -> bool:
-        """Whether no rule about a camera waits for a further answer about the same picture."""
-        return all(standing.judge.is_settled or standing.refusal is not None for standing in self._about(camera))
+    def standing(self, rule: RuleConfig) -> Standing | None:
+        """What is known of a rule; None if it has been removed or replaced meanwhile."""
+        standing = self._standing.get(rule.id)
+        return standing if standing is not None and standing.rule is rule else None
 
     def check(self, now_s: float, interval_s: float) -> None:
         """Do what is due; call states of the past unknown. `interval_s` is that of rules without one of their own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from edge_app.gate import Sight
 from edge_app.messages import Result
 from edge_app.rules.judge import Judge, State
 from edge_app.rules.rule import RuleConfig
@@ -33,6 +34,8 @@ class Standing:
     result: Result | None = None
     refusal: str | None = None
     """Why the model refused it, until it answers it."""
+    sight: Sight | None = None
+    """What its newest answer was about."""
     told: tuple[State, str | None] | None = None
     """State and reason as they were last published; None before the first time."""
 

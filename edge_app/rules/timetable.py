@@ -58,33 +58,27 @@ class Timetable:
             self._entries[rule.id].last_s = at_s
             self._entries[rule.id].is_new = False
 
-    def waiting_since_s(self, camera: str, now_s: float, interval_s: float, *, late: bool = False) -> float | None:
-        """When the rule of a camera that is due and has waited longest was asked last; None while none is due.
+    def last_s(self, rule: RuleConfig) -> float:
+        """When a rule was asked last."""
+        return self._entries[rule.id].last_s
 
-        `interval_s` is that of rules without one of their own. `late`: half an interval later than otherwise, because
-        somebody waits for the model.
+    def due(self, camera: str, now_s: float, interval_s: float, share: float = 1.0) -> list[RuleConfig]:
+        """The rules of a camera that were asked `share` of their interval ago or more, the longest ago first.
+
+        `interval_s` is that of rules without one of their own.
         """
-        due = [entry for entry in self._of(camera) if _due_s(entry, interval_s, 1.5 if late else 1.0) <= now_s]
-        return min((entry.last_s for entry in due), default=None)
+        return _in_turn(entry for entry in self._of(camera) if _due_s(entry, interval_s, share) <= now_s)
 
-    def together(self, camera: str, now_s: float, interval_s: float, limit: int) -> list[RuleConfig]:
-        """The rules of a camera to ask now that one of them is due, those that have waited longest first."""
-        near = [entry for entry in self._of(camera) if _due_s(entry, interval_s, 1 - EARLY_SHARE) <= now_s]
-        return _first(near, limit)
-
-    def following(
-        self, camera: str, now_s: float, interval_s: float, limit: int, captioned_s: float
-    ) -> list[RuleConfig]:
+    def following(self, camera: str, now_s: float, interval_s: float, captioned_s: float) -> list[RuleConfig]:
         """The rules to ask about the frame that was captioned at `captioned_s`: those without an interval of their own
         in any case, the others if they are due, or nearly.
         """
-        near = [
+        return _in_turn(
             entry
             for entry in self._of(camera)
             if entry.last_s < captioned_s
             and _due_s(entry, interval_s, 0 if entry.rule.interval_s is None else 1 - EARLY_SHARE) <= now_s
-        ]
-        return _first(near, limit)
+        )
 
     def next_s(self, cameras: Iterable[str], interval_s: float) -> float:
         """Monotonic time at which the next rule about one of `cameras` is due; infinity for none."""
@@ -96,8 +90,8 @@ class Timetable:
         return [entry for entry in self._entries.values() if entry.camera == camera]
 
 
-def _first(entries: list[_Entry], limit: int) -> list[RuleConfig]:
-    return [entry.rule for entry in sorted(entries, key=lambda entry: entry.last_s)[:limit]]
+def _in_turn(entries: Iterable[_Entry]) -> list[RuleConfig]:
+    return [entry.rule for entry in sorted(entries, key=lambda entry: entry.last_s)]
 
 
 def _due_s(entry: _Entry, interval_s: float, share: float) -> float:

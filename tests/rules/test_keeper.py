@@ -269,7 +269,9 @@ def test_who_cannot_know_says_unknown(tmp_path: Path) -> None:
     now_s = time.monotonic()
     standing.check(now_s + STALE_S - 1, interval_s=5)
     assert set(standing.states.values()) == {"ON"}
-    standing.holds("door", now_s + STALE_S)  # its picture stands still
+    held = standing.standing(cup)
+    assert held is not None
+    held.fresh_s = now_s + STALE_S  # its picture stands still
     standing.check(now_s + STALE_S + 1, interval_s=5)
     assert standing.states == {"cup": "ON", "hat": "unknown"}
     all_on()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edge_app.rules.judge import NO_ANSWER
 from edge_app.rules.keeper import RETRY_FAILED_S, STALE_S, RuleKeeper
 from edge_app.rules.rule import MAX_RULES, RuleConfig
 from edge_app.rules.timetable import CORRECTED_S, Timetable
+from edge_app.scheduler import Scheduler
 from edge_app.settings import MqttConfig, StoreConfig
 from edge_app.store.store import Store
 
@@ -328,18 +330,45 @@ def test_a_reason_stays_as_long_as_it_is_true() -> None:
     assert reason_after(4000 + STALE_S + 1) == "It has not been answered for 60 s."
 
 
-def test_whoever_replaces_a_rule_again_and_again_keeps_no_other_from_the_model() -> None:
-    """What replaces a rule is asked when that would have been, or soon after a refusal; what is new, behind others."""
+def asked_in_100_s(scheduler: Scheduler, before_each: Callable[[float], None]) -> Counter[str]:
+    """How often each rule was asked, and a caption made, by a model that takes a second."""
+    asked: Counter[str] = Counter()
+    for now_s in range(100):
+        before_each(now_s)
+        asked.update(job.rule.id if job.rule else "caption" for job in scheduler.next_jobs(now_s, lambda _: True))
+    return asked
+
+
+def test_whoever_replaces_a_rule_again_and_again_keeps_nothing_from_the_model() -> None:
+    """What replaces a rule is asked when that would have been: every 5 s, as captions and the others are."""
     timetable = Timetable()
-    timetable.put(rule("a"), "door", 0)
-    assert timetable.waiting_since_s("door", 0, 5) == 0  # at once, but in vain before a caption of -1
-    old = timetable.together("door", 0, 5, 16)
-    timetable.asked(old, 0)
-    timetable.put(rule("a", threshold_on=0.9), "door", 1)
-    assert timetable.next_s(["door"], 5) == 5
-    timetable.bar("a", RETRY_FAILED_S)
+    scheduler = Scheduler(("door",), 5, 4, timetable)
+    timetable.put(rule("other"), "door", 0)
+    asked = asked_in_100_s(scheduler, lambda now_s: timetable.put(rule("again", cooldown_s=now_s), "door", now_s))
+    assert asked == {"caption": 20, "other": 20, "again": 20}
+
+
+def test_whoever_adds_rules_again_and_again_keeps_nothing_from_the_model() -> None:
+    """One that is new is asked at once, but behind whatever is due already."""
+    timetable = Timetable()
+    scheduler = Scheduler(("door",), 5, 4, timetable)
+    timetable.put(rule("other"), "door", 0)
+
+    def add_another(now_s: float) -> None:
+        timetable.remove(f"rule{now_s - 1}")
+        timetable.put(rule(f"rule{now_s}"), "door", now_s)
+
+    asked = asked_in_100_s(scheduler, add_another)
+    assert asked["caption"] == 20 and asked["other"] >= 20
+
+
+def test_what_replaces_a_rule_that_was_refused_is_asked_soon_but_not_at_once() -> None:
+    """It may be better; a model that refuses each of many must not be asked all the time."""
+    timetable = Timetable()
+    refused = rule("cup")
+    timetable.put(refused, "door", 0)
+    timetable.asked([refused], 0)
+    timetable.bar("cup", RETRY_FAILED_S)
     for now_s in (2, 3, 4):
-        timetable.put(rule("a", threshold_on=0.8 + now_s / 100), "door", now_s)
+        timetable.put(rule("cup", cooldown_s=now_s), "door", now_s)
     assert timetable.next_s(["door"], 5) == CORRECTED_S
-    timetable.put(rule("b"), "door", 7)
-    assert timetable.waiting_since_s("door", 7, 5) == 7

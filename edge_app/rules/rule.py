@@ -34,7 +34,10 @@ class RuleConfig(Section):
         default=0, ge=0, le=86_400, description="Seconds for which a change holds, whatever the answers say meanwhile."
     )
     interval_s: float | None = Field(
-        default=None, ge=0, le=86_400, description="Seconds between two answers; left out: as captions have it."
+        default=None,
+        ge=0,
+        le=86_400,
+        description="Seconds between answers; left out: `caption.interval_s`, and after each caption of its camera.",
     )
     snapshot: bool = Field(
         default=False, description="Publish the picture, at most 640 pixels wide, that turned the rule ON or OFF."

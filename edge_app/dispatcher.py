@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edge_app.gate import Gate, Kind
+from edge_app.gate import Gate
 from edge_app.messages import (
     ERROR_CODES,
     Command,
@@ -114,6 +114,7 @@ class Dispatcher:
         match event:
             case ModelReady(info):
                 self.model_info, self.model_problem = info, None
+                self._rules.model_ready()
             case ModelDown(reason, hopeful):
                 self._on_down(reason, hopeful=hopeful)
             case ModelReply(number, reply):
@@ -175,18 +176,16 @@ class Dispatcher:
         self._number += 1
         self._current = jobs
         first = jobs[0]
+        region, keep = self._cameras.region(first.camera), self._rules.wants_snapshots(first.camera)
         if first.snapshot_of is not None:
             request = snapshot_request(first)
         elif first.question is not None:
-            request = question_request(jobs, self._cameras.region(first.camera))
+            request = question_request(jobs, region, keep=keep)
+        elif first.rule is not None:
+            request = rules_request(jobs, region, captioned=self._novelty.captioned(first.camera), keep=keep)
         else:
-            region = self._cameras.region(first.camera)
-            keep = self._rules.wants_snapshots(first.camera)
-            if first.rule is not None:
-                request = rules_request(jobs, region, captioned=self._novelty.captioned(first.camera), keep=keep)
-            else:
-                following = self._scheduler.forecast(time.monotonic(), self._novelty.to_caption)
-                request = caption_request(first, region, prompt=self.prompt, following=following, keep=keep)
+            following = self._scheduler.forecast(time.monotonic(), self._novelty.to_caption)
+            request = caption_request(first, region, prompt=self.prompt, following=following, keep=keep)
         self._submit(self._number, request)
 
     def _finish(self, number: int) -> list[Job]:
@@ -215,7 +214,7 @@ class Dispatcher:
         self._scheduler.put_back(again)
 
     def _on_snapshot(self, job: Job, reply: dict[str, Any]) -> None:
-        """Publish the picture of an event, unless another frame has taken its place meanwhile."""
+        """Publish the picture of an event; a model that died meanwhile has taken it along."""
         assert job.rule is not None
         if reply.get("ok"):
             self._rules.pictured(job.rule, base64.b64decode(reply["results"][0]["jpeg"]))
@@ -224,7 +223,8 @@ class Dispatcher:
 
     def _on_reply(self, jobs: list[Job], reply: dict[str, Any]) -> None:
         if jobs[0].snapshot_of is not None:
-            self._on_snapshot(jobs[0], reply)
+            for job in jobs:
+                self._on_snapshot(job, reply)
             return
         for job in jobs:
             if job.settled:  # whoever waited has been told `timeout`: for them it is over, good or bad
@@ -240,9 +240,10 @@ class Dispatcher:
         else:
             unsettled = [(job, values) for job, values in zip(jobs, results, strict=True) if not job.settled]
             told = [(job, result) for job, values in unsettled if (result := self._result(job, values))]
-            self.work()  # before anything is published, which takes longer: meanwhile the model is at work again
+            if not any(job.rule and job.rule.snapshot for job in jobs):
+                self.work()  # before anything is published, which takes longer: meanwhile the model is at work again
             for job, result in told:
-                self._tell(job, result)
+                self._tell(job, result)  # a picture is to be queued before the next rules: theirs takes its place
 
     def _on_refusal(self, jobs: list[Job], code: ErrorCode, message: str) -> None:
         unsettled = [job for job in jobs if not job.settled]
@@ -255,7 +256,10 @@ class Dispatcher:
             self._fail(job, code, message)
 
     def _result(self, job: Job, values: dict[str, Any]) -> Result | None:
-        """What the model sent for a job; None, and the job has failed, if it is not what the model promises."""
+        """What the model sent for a job; None, and the job has failed, if it is a refusal or not what it promises."""
+        if job.rule is not None and values.get("ok") is False:
+            self._fail(job, "bad_request", str(values.get("message")))
+            return None
         try:
             result = from_worker(
                 "answer" if job.question or job.rule else "caption",
@@ -270,8 +274,7 @@ class Dispatcher:
             self._fail(job, "model_unavailable", f"The model sent a malformed result ({error!r}).")
             return None
         if job.question is None:
-            kind: Kind = "rules" if job.rule else "caption"
-            self._novelty.saw(kind, job.camera, result.frame_id or 0, int(values["change"]))
+            self._novelty.saw(job.camera, job.rule, result.frame_id or 0, int(values["change"]))
         return result
 
     def _tell(self, job: Job, result: Result) -> None:

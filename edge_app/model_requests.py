@@ -20,8 +20,11 @@ def caption_request(
     return {"op": "caption", "camera": job.camera, "prompt": prompt, "region": region, "next": following, "keep": keep}
 
 
-def question_request(jobs: Sequence[Job], region: Region | None) -> dict[str, Any]:
-    """Questions about the same part of the same picture; `region` where they name none."""
+def question_request(jobs: Sequence[Job], region: Region | None, *, keep: bool) -> dict[str, Any]:
+    """Questions about the same part of the same picture; `region` where they name none.
+
+    `keep` has the pixels kept for the rules that may come after them.
+    """
     questions = [job.question for job in jobs if job.question]
     asked = questions[0]
     return {
@@ -30,6 +33,7 @@ def question_request(jobs: Sequence[Job], region: Region | None) -> dict[str, An
         "questions": [question.question for question in questions],
         "choices": list(asked.choices) if asked.choices else None,
         "region": asked.region or region,
+        "keep": keep,
     }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from edge_app.gate import Gate, Kind
+from edge_app.gate import Gate, Sight
 from edge_app.messages import Region
 from edge_app.rules.keeper import RuleKeeper
+from edge_app.rules.rule import RuleConfig
 
 
 class Cameras(Protocol):
@@ -38,45 +41,61 @@ class Novelty:
 
     def __init__(self, cameras: Cameras, gate: Gate, rules: RuleKeeper) -> None:
         self._cameras, self._gate, self._rules = cameras, gate, rules
-        self._seen: dict[tuple[Kind, str], int] = {}
+        self._captions: dict[str, Sight] = {}  # camera -> its last caption
 
-    def saw(self, kind: Kind, camera: str, frame_id: int, change: int) -> None:
-        """Note that captions or rules have a result about a frame, taken when `change` was the picture's last."""
-        self._seen[kind, camera] = frame_id
-        self._gate.saw(kind, camera, change, time.monotonic())
+    def saw(self, camera: str, rule: RuleConfig | None, frame_id: int, change: int) -> None:
+        """Note that a rule, or else the caption of a camera, has a result about a frame with this change number."""
+        sight = Sight(frame_id, change, time.monotonic())
+        if rule is None:
+            self._captions[camera] = sight
+        elif standing := self._rules.standing(rule):
+            standing.sight = sight
 
     def refused(self, camera: str) -> None:
         """No caption of the newest frame: the next one may fare better, this one would not."""
-        self._seen["caption", camera] = self._cameras.frame_id(camera) or 0
+        self._captions[camera] = Sight(self._cameras.frame_id(camera) or 0, self._cameras.change(camera), -math.inf)
 
     def captioned(self, camera: str) -> int | None:
         """The frame of the last caption."""
-        return self._seen.get(("caption", camera))
+        last = self._captions.get(camera)
+        return last.frame_id if last else None
 
     def renew(self) -> None:
         """Let the next frame of every camera by to its caption, even if its picture stands still."""
-        self._gate.open("caption")
+        self._captions = {camera: dataclasses.replace(last, at_s=-math.inf) for camera, last in self._captions.items()}
 
     def moves(self, cameras: Iterable[str]) -> bool:
         """Whether the next frame of one of them may be captioned, so that it pays to look for it often."""
-        return any(self._is_open("caption", camera) for camera in cameras)
+        return any(self._is_open(camera) for camera in cameras)
 
     def to_caption(self, camera: str) -> bool:
         """Whether there is a frame to caption."""
-        return self._has_new("caption", camera) and self._is_open("caption", camera)
-
-    def to_judge(self, camera: str) -> bool:
-        """Whether there is a frame to ask rules about; if it shows nothing new, their states go on to hold."""
-        if not self._has_new("rules", camera):
-            return False
-        if not self._rules.is_settled(camera) or self._is_open("rules", camera):
-            return True
-        self._rules.holds(camera, time.monotonic())
-        return False
-
-    def _has_new(self, kind: Kind, camera: str) -> bool:
         frame_id = self._cameras.frame_id(camera)
-        return frame_id is not None and frame_id != self._seen.get((kind, camera))
+        return frame_id is not None and frame_id != self.captioned(camera) and self._is_open(camera)
 
-    def _is_open(self, kind: Kind, camera: str) -> bool:
-        return self._gate.is_open(kind, camera, self._cameras.change(camera), time.monotonic())
+    def to_judge(self, camera: str, rules: Sequence[RuleConfig]) -> list[RuleConfig]:
+        """Of these rules about a camera those to ask about its newest frame; none while the camera is offline.
+
+        First those that it shows something new to, or that have not settled. The others go with them: that costs
+        little, and has all of them seen the same frame. If there is nothing new they are left out. In either case their
+        states go on to hold.
+        """
+        frame_id, change, now_s = self._cameras.frame_id(camera), self._cameras.change(camera), time.monotonic()
+        worth: list[RuleConfig] = []
+        others: list[RuleConfig] = []
+        for rule in rules:
+            standing = self._rules.standing(rule)
+            if standing is None or frame_id is None:
+                continue
+            last = standing.sight
+            if last is not None and last.frame_id == frame_id:
+                continue
+            if not standing.judge.is_settled or self._gate.is_open(last, change, now_s):
+                worth.append(rule)
+            else:
+                standing.fresh_s = now_s
+                others.append(rule)
+        return worth + others if worth else []
+
+    def _is_open(self, camera: str) -> bool:
+        return self._gate.is_open(self._captions.get(camera), self._cameras.change(camera), time.monotonic())

@@ -90,10 +90,18 @@ class Publisher:
         """The picture of the newest event of a rule."""
         self._session.set_state(self._topics.rule(rule_id, "snapshot"), jpeg)
 
+    def clear_rule_snapshot(self, rule_id: str) -> None:
+        """Have the broker forget the picture of a rule."""
+        self._session.clear_state(self._topics.rule(rule_id, "snapshot"))
+
     def forget_rule(self, rule_id: str) -> None:
         """Clear what the broker retains of a rule that is gone."""
         for what in RULE_TOPICS:
             self._session.clear_state(self._topics.rule(rule_id, what))
+
+    def has_forgotten_rule(self, rule_id: str) -> bool:
+        """Whether the broker has acknowledged all that `forget_rule` cleared."""
+        return not any(self._session.keeps(self._topics.rule(rule_id, what)) for what in RULE_TOPICS)
 
     def info(self, info: Mapping[str, Any]) -> None:
         """What runs here."""

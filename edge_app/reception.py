@@ -56,6 +56,7 @@ class Reception:
         self._publisher, self._questions, self._ids, self._info = publisher, questions, ids, info
         self._patient: list[tuple[Question, float, float]] = []  # question, its deadline, the end of our patience
         self._standing = standing
+        self._orders: list[tuple[Command, dict[str, Any]]] = []  # about rules, with what is to be responded
 
     def handle(self, message: Inbound) -> None:
         """Take one message from the network; nothing in it makes this raise."""
@@ -87,6 +88,13 @@ class Reception:
             else:
                 waiting.append((question, deadline_s, patience_s))
         self._patient = waiting
+
+    def finish_orders(self) -> None:
+        """Bring rules to the disk, and respond to what was ordered of them since the last time."""
+        self._standing.save()
+        for command, data in self._orders:
+            self._publisher.respond(command, command.name, data={**data, "problem": self._standing.problem})
+        self._orders.clear()
 
     def publish_settings(self) -> None:
         """Publish all settings as they are."""
@@ -152,13 +160,13 @@ class Reception:
                 data = self._standing.remove(rule_id(command.values))
             elif command.name == "rule/list":
                 only_keys(dict(command.values), set())
-                data = {"rules": self._standing.describe(), "limit": MAX_RULES, "problem": self._standing.problem}
+                data = {"rules": self._standing.describe(), "limit": MAX_RULES}
             else:
                 raise BadRequestError(f"There is no command {command.name!r}; there are {', '.join(COMMANDS)}.")
         except BadRequestError as error:
             self._refuse(command, command.name, str(error))
             return
-        self._publisher.respond(command, command.name, data=data)
+        self._orders.append((command, data))
 
     def _refuse(self, command: Command | BadRequest, name: str, reason: str) -> None:
         if command.response_topic is None and not COMMAND_NAME.fullmatch(name):

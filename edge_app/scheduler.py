@@ -15,9 +15,19 @@ from dataclasses import dataclass
 
 from edge_app.messages import Command, Question
 from edge_app.rules.rule import RuleConfig
-from edge_app.rules.timetable import Timetable
+from edge_app.rules.timetable import EARLY_SHARE, Timetable
 
 BATCH_LIMIT = 16  # questions, or rules, that go together: whoever asks next waits for all of them
+BATCH_REGIONS = 4  # parts of the picture that rules of a batch are about: each takes as long as a batch of its own
+LATE_SHARE = 0.5  # of an interval that captions and rules wait longer for while questions wait
+
+ToJudge = Callable[[str, Sequence[RuleConfig]], Sequence[RuleConfig]]
+"""Of rules about a camera those that there is something new to see for, in the order in which they are to go."""
+
+
+def every_rule(_camera: str, rules: Sequence[RuleConfig]) -> Sequence[RuleConfig]:
+    """There is always something new to see."""
+    return rules
 
 
 @dataclass
@@ -47,7 +57,11 @@ class Job:
         return not self.settled and (self.question is not None or self.command is not None)
 
     def goes_with(self, other: Job) -> bool:
-        """Whether one inference can answer both: two open questions about the same part of the same picture."""
+        """Whether one inference can answer both: two open questions about the same part of the same picture, or two
+        rules that want the picture of the same frame.
+        """
+        if self.snapshot_of is not None:
+            return (self.camera, self.snapshot_of) == (other.camera, other.snapshot_of)
         mine, theirs = self.question, other.question
         if mine is None or theirs is None or self.alone or other.alone:
             return False
@@ -71,8 +85,10 @@ class Scheduler:
         self._rules = rules or Timetable()
         self.paused = False
         self._queue_length = queue_length
-        self._waiting: deque[Job] = deque()
-        self._was_question = False  # the last job, so that at most one caption comes between two questions
+        self._waiting: deque[Job] = deque()  # what somebody is owed an answer to
+        self._aside: deque[Job] = deque()  # rules: pictures of events, and second attempts
+        self._was_question = False  # the last job, so that at most one other comes between two questions
+        self._was_aside = False  # the last job but questions, so that at most one comes between two captions
         self._last_caption_s = dict.fromkeys(cameras, -math.inf)
         self._follow: tuple[str, float] | None = None  # camera and time of the last caption, while rules may follow it
 
@@ -89,23 +105,26 @@ class Scheduler:
         return True
 
     def put_back(self, jobs: Sequence[Job]) -> None:
-        """Queue jobs again, first and one by one, because something went wrong; they had their places: no bound."""
+        """Queue jobs again, first and one by one, because something went wrong; they had their places: no bound.
+
+        Rules wait apart from questions: they neither fill their queue nor keep them waiting.
+        """
         for job in reversed(jobs):
             job.alone = True
-            self._waiting.appendleft(job)
+            (self._aside if job.rule else self._waiting).appendleft(job)
 
-    def next_jobs(
-        self, now_s: float, can_caption: Callable[[str], bool], can_judge: Callable[[str], bool] = lambda _: True
-    ) -> list[Job]:
+    def next_jobs(self, now_s: float, can_caption: Callable[[str], bool], to_judge: ToJudge = every_rule) -> list[Job]:
         """Take the next job and what goes with it; nothing if there is nothing to do.
 
-        `can_caption` and `can_judge` tell whether there is something new to see for a caption, or for the rules.
+        `can_caption` tells whether there is something new to see for a caption of a camera.
         """
-        # A rule that waits was put back: a snapshot, whose frame is not kept for long, or a second attempt.
-        if self._waiting and (not self._was_question or self._waiting[0].rule):
-            return self._waiting_jobs()
-        captioned = self._due_camera(now_s, can_caption, late=0.5 if self._waiting else 0.0)
-        jobs = self._following_jobs(now_s) or self._rule_jobs(now_s, captioned, can_judge)
+        if self._waiting and not self._was_question:
+            return self._question_jobs()
+        captioned = self._due_camera(now_s, can_caption, late=LATE_SHARE if self._waiting else 0.0)
+        jobs = [] if captioned and self._was_aside else self._aside_jobs(to_judge)
+        self._was_aside = bool(jobs)
+        if not self._aside and not jobs:  # the frame of a picture that is waited for is kept until the next rules
+            jobs = self._following_jobs(now_s, to_judge) or self._rule_jobs(now_s, captioned, to_judge)
         if not jobs and captioned is not None:
             self._last_caption_s[captioned] = now_s
             self._follow = captioned, now_s
@@ -113,49 +132,53 @@ class Scheduler:
         if jobs:
             self._was_question = False
             return jobs
-        return self._waiting_jobs() if self._waiting else []
+        return self._question_jobs() if self._waiting else []
 
-    def _waiting_jobs(self) -> list[Job]:
-        """The job that has waited longest, and what goes with it."""
+    def _question_jobs(self) -> list[Job]:
+        """The question that has waited longest, and what goes with it."""
         self._was_question = True
-        first = self._waiting.popleft()
-        companions = [job for job in self._waiting if job.goes_with(first)][: BATCH_LIMIT - 1]
-        for job in companions:
-            self._waiting.remove(job)
-        return [first, *companions]
+        return _taken(self._waiting)
 
-    def _following_jobs(self, now_s: float) -> list[Job]:
+    def _aside_jobs(self, to_judge: ToJudge) -> list[Job]:
+        """The picture, or the rule's second attempt, that has waited longest; attempts that are no use any more go."""
+        while self._aside:
+            jobs = _taken(self._aside)
+            first = jobs[0]
+            if first.snapshot_of is not None or (first.rule and to_judge(first.camera, [first.rule])):
+                return jobs
+        return []
+
+    def _following_jobs(self, now_s: float, to_judge: ToJudge) -> list[Job]:
         """The rules that follow the caption before, if there are any left."""
         if self._follow is None:
             return []
         camera, captioned_s = self._follow
-        rules = self._rules.following(camera, now_s, self.interval_s, BATCH_LIMIT, captioned_s)
+        rules = _batch(to_judge(camera, self._rules.following(camera, now_s, self.interval_s, captioned_s)))
         if not rules:
             self._follow = None  # what is due later is asked about a later frame
         self._rules.asked(rules, captioned_s)
         return [Job(camera, rule=rule, follows=True) for rule in rules]
 
-    def _rule_jobs(self, now_s: float, captioned: str | None, can_judge: Callable[[str], bool]) -> list[Job]:
+    def _rule_jobs(self, now_s: float, captioned: str | None, to_judge: ToJudge) -> list[Job]:
         """The rules of the camera that has waited longest, unless `captioned`, whose caption is due, has, too."""
-        late = bool(self._waiting)
-        waited = {
-            camera: since_s
-            for camera in self._last_caption_s
-            if (since_s := self._rules.waiting_since_s(camera, now_s, self.interval_s, late=late)) is not None
-            and can_judge(camera)
-        }
+        share = 1 + LATE_SHARE if self._waiting else 1.0
+        waited = {}
+        for camera in self._last_caption_s:
+            due = self._rules.due(camera, now_s, self.interval_s, share)
+            if due and (worth := to_judge(camera, due)):
+                waited[camera] = self._rules.last_s(worth[0])
         if not waited:
             return []
         camera = min(waited, key=lambda name: waited[name])
         if captioned is not None and self._last_caption_s[captioned] <= waited[camera]:
             return []  # the caption first, and the rules of its camera after it, on the same encoding
-        rules = self._rules.together(camera, now_s, self.interval_s, BATCH_LIMIT)
+        rules = _batch(to_judge(camera, self._rules.due(camera, now_s, self.interval_s, 1 - EARLY_SHARE)))
         self._rules.asked(rules, now_s)
         return [Job(camera, rule=rule) for rule in rules]
 
     def forecast(self, now_s: float, can_caption: Callable[[str], bool]) -> str | None:
         """The camera that the next job will caption, as far as is known now: one is due, nobody waits, and no rule."""
-        if self._waiting or self._rules.next_s(self._last_caption_s, self.interval_s) <= now_s:
+        if self._waiting or self._aside or self._rules.next_s(self._last_caption_s, self.interval_s) <= now_s:
             return None
         return self._due_camera(now_s, can_caption)
 
@@ -173,9 +196,10 @@ class Scheduler:
         return over
 
     def drain(self) -> list[Job]:
-        """Take all waiting jobs."""
+        """Take all awaited jobs, and forget those of rules, which will be due again."""
         jobs = list(self._waiting)
         self._waiting.clear()
+        self._aside.clear()
         return jobs
 
     def next_caption_s(self, cameras: Collection[str]) -> float:
@@ -191,3 +215,22 @@ class Scheduler:
 
     def _interval_of(self, camera: str) -> float:
         return self._own_interval_s.get(camera, self.interval_s)
+
+
+def _taken(jobs: deque[Job]) -> list[Job]:
+    """Take the first of `jobs` and what goes with it."""
+    first = jobs.popleft()
+    companions = [job for job in jobs if job.goes_with(first)][: BATCH_LIMIT - 1]
+    for job in companions:
+        jobs.remove(job)
+    return [first, *companions]
+
+
+def _batch(rules: Sequence[RuleConfig]) -> list[RuleConfig]:
+    """The first of `rules`, as many as go together."""
+    taken: list[RuleConfig] = []
+    for rule in rules:
+        regions = {rule.region, *(other.region for other in taken)}
+        if len(taken) < BATCH_LIMIT and len(regions) <= BATCH_REGIONS:
+            taken.append(rule)
+    return taken

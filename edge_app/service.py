@@ -202,6 +202,7 @@ class Service:
 
     def _end_turn(self) -> None:
         """First the disk, then the broker: what is sent, and what is acknowledged, survives us."""
+        self._reception.finish_orders()
         self._store.commit()
         self._session.flush()
 
@@ -241,10 +242,13 @@ class Service:
         self._next_check_s = now_s + CHECK_S
         for camera, online in self._cameras.poll(now_s):
             self._publisher.camera_status(camera, online=online)
-            if not online:
-                self._rules.camera_offline(camera, self._cameras.problem(camera))
+            if online:
+                self._rules.camera_online(camera)
             self._publisher.info(self._info())
             self._tell_status()
+        for camera in self._cameras.names():
+            if not self._cameras.is_online(camera):
+                self._rules.camera_offline(camera, self._cameras.problem(camera))
         for told in self._bundles.check(now_s):
             self._publisher.event("bundle_rolled_back", told.model_dump())
             self._publisher.info(self._info())

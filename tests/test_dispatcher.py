@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_app.dispatcher import FRAME_POLL_S, Dispatcher
-from edge_app.frames import FrameBuffer
+from edge_app.frames import FrameBuffer, FrameInfo
 from edge_app.gate import Gate
 from edge_app.inbox import Inbox
 from edge_app.messages import MessageIds, Question, Region
-from edge_app.model_client import ModelReady, ModelReply
+from edge_app.model_client import ModelDown, ModelLost, ModelReady, ModelReply
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
 from edge_app.publisher import Publisher
 from edge_app.rules.keeper import RuleKeeper
-from edge_app.scheduler import Scheduler
+from edge_app.rules.rule import RuleConfig
+from edge_app.scheduler import BATCH_LIMIT, Scheduler
 from edge_app.settings import GateConfig, MqttConfig, StoreConfig
 from edge_app.store.store import Store
 
@@ -32,6 +34,7 @@ class Cameras:
     def __init__(self) -> None:
         self.buffers = {name: FrameBuffer.create(name) for name in ("door", "yard")}
         self.regions: dict[str, Region] = {}
+        self.offline: set[str] = set()
 
     def show(self, name: str, change: int = 0) -> None:
         now_s = time.monotonic()
@@ -41,7 +44,7 @@ class Cameras:
         return tuple(self.buffers)
 
     def frame_id(self, name: str) -> int | None:
-        info = self.buffers[name].latest_info()
+        info = None if name in self.offline else self.buffers[name].latest_info()
         return info.frame_id if info else None
 
     def is_starting(self, name: str) -> bool:
@@ -65,14 +68,18 @@ class Desk:
         self.cameras = Cameras()
         self.done: list[str] = []
         self.numbers: list[int] = []
-        self.regions: list[Region | None] = []  # of each request
+        self.replied = 0  # how many requests `run` has replied to
+        self.requests: list[dict[str, Any]] = []
         topics = Topics("edge_app", "kitchen")
         connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, Inbox().offer)
         store = Store(None, StoreConfig())
         publisher = Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds())
-        self.rules = rules = RuleKeeper((), self.cameras.names(), publisher, None)
+        self.rules = rules = RuleKeeper((), self.cameras.names(), publisher, None, allow_snapshots=True)
+        for camera in self.cameras.names():
+            rules.camera_online(camera)
+        self.scheduler = Scheduler(self.cameras.names(), interval_s, 4, rules.timetable)
         self.dispatcher = Dispatcher(
-            Scheduler(self.cameras.names(), interval_s, 4, rules.timetable),
+            self.scheduler,
             self.cameras,
             publisher,
             submit=self._submit,
@@ -84,14 +91,17 @@ class Desk:
 
     def _submit(self, number: int, request: dict[str, Any]) -> None:
         self.numbers.append(number)
-        self.regions.append(request.get("region"))
+        self.requests.append(request)
         self.done.append(f"begun {request['op']} {request['camera']}")
 
-    def reply(self, camera: str, answers: int = 1) -> None:
-        """The model's result for the request in flight, about the newest frame."""
-        info = self.cameras.buffers[camera].latest_info()
-        assert info is not None
-        result = {
+    def add_rules(self, *ids: str, **values: Any) -> None:
+        for id in ids:
+            self.rules.add(RuleConfig(id=id, question=id, consecutive=1, **values))
+
+    @staticmethod
+    def result(info: FrameInfo) -> dict[str, Any]:
+        """What the model's process sends about a frame."""
+        return {
             "text": "a door",
             "confidence": 0.5,
             "p_yes": None,
@@ -105,7 +115,22 @@ class Desk:
             "tokens": 2,
             "timing_ms": {"total": 6.0},
         }
-        self.dispatcher.handle(ModelReply(self.numbers[-1], {"ok": True, "results": [result] * answers}))
+
+    def reply(self, camera: str, p_yes: Callable[[str], float] = lambda _: 0.0) -> None:
+        """The model's results for the request in flight, about the newest frame; `p_yes` of a rule's question."""
+        info = self.cameras.buffers[camera].latest_info()
+        assert info is not None
+        request = self.requests[-1]
+        result = self.result(info)
+        results = [
+            {**result, "p_yes": p_yes(asked), "yes_no_mass": 1.0} if request["op"] == "rules" else result
+            for asked in request.get("questions", ["caption"])
+        ]
+        self.dispatcher.handle(ModelReply(self.numbers[-1], {"ok": True, "results": results}))
+
+    def refuse(self) -> None:
+        refusal = {"ok": False, "code": "bad_request", "message": "The question is too long."}
+        self.dispatcher.handle(ModelReply(self.numbers[-1], refusal))
 
 
 @pytest.fixture
@@ -204,4 +229,161 @@ def test_captions_and_questions_look_at_the_cameras_region(desk: Desk) -> None:
     desk.dispatcher.ask(question("2", region=right))
     desk.reply("door")
     assert desk.done[::2][:2] == ["begun caption door", "told caption door 1"]
-    assert desk.regions == [left, None, left, right]
+    assert [request["region"] for request in desk.requests] == [left, None, left, right]
+
+
+@dataclass
+class Clock:
+    """The monotonic clock, moved by hand."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def run(desk: Desk, clock: Clock, seconds: float, change: int, p_yes: Callable[[str], float]) -> None:
+    """Ten frames a second with this number of changes, each of which the model is done with before the next."""
+    for _ in range(round(seconds * 10)):
+        clock.now_s += 0.1
+        desk.cameras.show("door", change)
+        desk.dispatcher.work()
+        while len(desk.numbers) > desk.replied:
+            desk.replied = len(desk.numbers)
+            desk.reply(desk.requests[-1]["camera"], p_yes)
+        desk.rules.check(clock.now_s, 1)
+
+
+@pytest.fixture
+def gated(clock: Clock) -> Iterator[Desk]:
+    """With the change gate, and captions once a second."""
+    desk = Desk(1, GateConfig(enabled=True, refresh_s=300))
+    yield desk
+    for buffer in desk.cameras.buffers.values():
+        buffer.close()
+
+
+def test_each_rule_sees_each_change_whatever_others_have_seen(gated: Desk, clock: Clock) -> None:
+    """A quick rule has seen a change, a slow one has not; nor have those that the first batch has no room for."""
+    desk = gated
+    desk.add_rules("quick", interval_s=1)
+    desk.add_rules("slow", interval_s=20)
+    desk.dispatcher.handle(ModelReady({}))
+    run(desk, clock, 6, 1, lambda _: 0.0)
+    assert set(desk.rules.states.values()) == {"OFF"}
+    run(desk, clock, 21, 2, lambda asked: float(asked == "slow"))
+    assert desk.rules.states == {"quick": "OFF", "slow": "ON"}
+    desk.add_rules(*(str(number) for number in range(2 * BATCH_LIMIT)))
+    desk.scheduler.paused = True
+    run(desk, clock, 6, 2, lambda _: 0.0)
+    run(desk, clock, 21, 3, lambda _: 1.0)
+    assert set(desk.rules.states.values()) == {"ON"}
+
+
+def test_a_still_scene_costs_its_rules_hardly_an_inference_and_their_states_hold(gated: Desk, clock: Clock) -> None:
+    """Rules that came one after the other are refreshed together, and it takes no answer to call them known."""
+    desk = gated
+    desk.dispatcher.handle(ModelReady({}))
+    for number in range(12):
+        desk.add_rules(str(number))
+        run(desk, clock, 20, 1, lambda _: 1.0)
+    desk.scheduler.paused = True
+    begun = len(desk.requests)
+    run(desk, clock, 900, 1, lambda _: 1.0)
+    assert len(desk.requests) - begun <= 4  # one in 300 s, of 900 a rule without the gate
+    assert set(desk.rules.states.values()) == {"ON"}
+
+
+@pytest.mark.parametrize("desk", [1000], indirect=True)
+def test_a_refused_batch_of_rules_keeps_no_question_out(desk: Desk) -> None:
+    """Its rules wait apart, and every other job is a question's."""
+    desk.add_rules(*(str(number) for number in range(BATCH_LIMIT)))
+    desk.scheduler.paused = True
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    desk.refuse()
+    assert desk.dispatcher.queue_length == 0
+    for id in "abcd":
+        desk.dispatcher.ask(question(id, region=(0, 0, 0.1 + ord(id) % 4 / 5, 1)))
+    assert desk.dispatcher.counts["busy"] == 0
+    for _ in range(7):
+        desk.reply("door")
+    assert [request["op"] for request in desk.requests] == ["rules", *["rules", "ask"] * 4]
+
+
+def test_a_rule_that_is_refused_among_others_is_alone_barred(desk: Desk) -> None:
+    """The model's process answers the others; none of them is asked again."""
+    desk.add_rules("good", "bad")
+    desk.scheduler.paused = True
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    info = desk.cameras.buffers["door"].latest_info()
+    assert info is not None
+    refusal = {"ok": False, "code": "bad_request", "message": "The question is too long."}
+    answered = desk.result(info) | {"p_yes": 1.0, "yes_no_mass": 1.0}
+    desk.dispatcher.handle(ModelReply(desk.numbers[-1], {"ok": True, "results": [answered, refusal]}))
+    assert desk.rules.states == {"good": "ON", "bad": "unknown"}
+    assert desk.rules.describe()[1]["reason"] == "The question is too long."
+    desk.cameras.show("door")
+    desk.dispatcher.work()
+    assert desk.requests[-1]["questions"] == ["good"]
+
+
+@pytest.mark.parametrize("desk", [5], indirect=True)
+def test_a_model_that_fails_to_start_once_bars_no_rule(desk: Desk, clock: Clock) -> None:
+    """It died on rules, and its next start failed: as soon as it is there again they are asked."""
+    desk.add_rules("x", "y")
+    desk.scheduler.paused = True
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    desk.dispatcher.handle(ModelDown("It crashed.", hopeful=True))
+    desk.dispatcher.handle(ModelLost(desk.numbers[-1], "It crashed."))
+    desk.dispatcher.handle(ModelDown("It did not start.", hopeful=False))
+    clock.now_s += 6
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    assert desk.requests[-1]["questions"] == ["x", "y"] and len(desk.requests) == 2
+
+
+def test_rules_of_a_camera_that_is_offline_are_not_asked(desk: Desk) -> None:
+    """Neither behind its last caption, nor again after the model died on them."""
+    desk.add_rules("x", camera="door")
+    desk.cameras.show("door")
+    desk.cameras.show("yard")
+    desk.dispatcher.handle(ModelReady({}))
+    desk.cameras.offline.add("door")
+    desk.reply("door")
+    assert desk.done[-2:] == ["begun caption yard", "told caption door 1"]
+    desk.reply("yard")
+    desk.cameras.offline.clear()
+    desk.dispatcher.work()
+    assert desk.done[-1] == "begun rules door"
+    desk.cameras.offline.add("door")
+    desk.dispatcher.handle(ModelDown("It crashed.", hopeful=True))
+    desk.dispatcher.handle(ModelLost(desk.numbers[-1], "It crashed."))
+    desk.dispatcher.handle(ModelReady({}))
+    assert desk.done[-1] == "begun rules door" and len(desk.requests) == 3
+
+
+def test_the_picture_of_an_event_is_fetched_before_the_next_rules(desk: Desk) -> None:
+    """The model's process keeps one frame of each camera, be it encoded for a question or for the rules."""
+    desk.add_rules("event", snapshot=True)
+    desk.add_rules(*(str(number) for number in range(BATCH_LIMIT)))
+    desk.scheduler.paused = True
+    desk.cameras.show("door")
+    desk.dispatcher.handle(ModelReady({}))
+    desk.cameras.show("door")
+    desk.reply("door", lambda _: 1.0)
+    desk.dispatcher.handle(ModelReply(desk.numbers[-1], {"ok": True, "results": [{"jpeg": ""}]}))
+    desk.dispatcher.ask(question("1"))
+    desk.reply("door")
+    assert [request["op"] for request in desk.requests] == ["rules", "snapshot", "rules", "ask"]
+    assert desk.requests[1]["frame"] == 2
+    assert desk.requests[3]["keep"]

@@ -7,7 +7,7 @@ import pytest
 
 from edge_app.demo.drawing import draw
 from edge_app.demo.world import Paint
-from edge_app.gate import Gate
+from edge_app.gate import Gate, Sight
 from edge_app.gate_meter import COLUMNS, ROWS, ChangeMeter
 from edge_app.settings import GateConfig
 from tests.bench.gate import Picture, measured
@@ -77,21 +77,16 @@ def test_any_picture_will_do(shape: tuple[int, int]) -> None:
     assert meter.look(np.full((*shape, 3), 200, np.uint8)) == 8
 
 
-def test_the_gate_opens_for_a_change_for_the_refresh_and_for_another_question() -> None:
-    """Each kind of inference has its own memory: what the caption has seen the rules have not."""
+def test_the_gate_opens_for_a_change_and_for_the_refresh() -> None:
+    """And for whoever has seen nothing yet."""
     gate = Gate(GateConfig(enabled=True, refresh_s=60))
-    assert gate.is_open("caption", "door", 3, 0)
-    gate.saw("caption", "door", 3, 0)
-    assert not gate.is_open("caption", "door", 3, 59)
-    assert gate.is_open("caption", "door", 3, 60)
-    assert gate.is_open("caption", "door", 4, 1)
-    assert gate.is_open("rules", "door", 3, 1) and gate.is_open("caption", "yard", 3, 1)
-    gate.open("caption")
-    assert gate.is_open("caption", "door", 3, 1)
+    assert gate.is_open(None, 3, 0)
+    last = Sight(frame_id=1, change=3, at_s=0)
+    assert not gate.is_open(last, 3, 59)
+    assert gate.is_open(last, 3, 60)
+    assert gate.is_open(last, 4, 1)
 
 
 def test_without_it_every_frame_is_worth_an_inference() -> None:
     """It is off unless asked for."""
-    gate = Gate(GateConfig())
-    gate.saw("caption", "door", 3, 0)
-    assert gate.is_open("caption", "door", 3, 0)
+    assert Gate(GateConfig()).is_open(Sight(frame_id=1, change=3, at_s=0), 3, 0)

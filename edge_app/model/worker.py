@@ -111,6 +111,7 @@ class Worker:
     def _rules(self, request: Message) -> list[Message]:
         """Questions about one frame, each with its region: those of the same region are one batch.
 
+        One that the model does not take is refused in its place, as a reply of its own, and the others are answered.
         The frame is the one named, if its encoding is still at hand, else the newest. The image mask of the graphs has
         no batch dimension, so regions cannot share a batch; they share the encoding, which is the larger part.
         """
@@ -122,13 +123,24 @@ class Worker:
         else:
             self._judged.pop(camera, None)
         questions, regions = [str(question) for question in request["questions"]], request["regions"]
-        texts: dict[int, Text] = {}
-        for region in {None if region is None else tuple(region): None for region in regions}:
-            rows = [row for row, other in enumerate(regions) if (None if other is None else tuple(other)) == region]
-            answers = model.answers(encoding, [questions[row] for row in rows], region=region)
-            texts |= dict(zip(rows, answers, strict=True))
+        told: dict[int, Message] = {}
+        places: dict[Region | None, list[int]] = {}
+        for row, (question, edges) in enumerate(zip(questions, regions, strict=True)):
+            try:
+                model.codec.question_ids(question)
+            except BadRequestError as error:
+                told[row] = _refusal("bad_request", error)
+            else:
+                places.setdefault(None if edges is None else tuple(edges), []).append(row)
+        for region, rows in places.items():
+            try:
+                answers = model.answers(encoding, [questions[row] for row in rows], region=region)
+            except BadRequestError as error:  # the questions are good, so it is the region
+                told |= dict.fromkeys(rows, _refusal("bad_request", error))
+                continue
+            told |= {row: _result(model, info, answer) for row, answer in zip(rows, answers, strict=True)}
             encoding.timing_ms = dict.fromkeys(encoding.timing_ms, 0.0)  # the first batch has spent it
-        return [_result(model, info, texts[row]) for row in range(len(questions))]
+        return [told[row] for row in range(len(questions))]
 
     def _snapshot(self, request: Message) -> list[Message]:
         """The frame that the rules of a camera were about last."""

@@ -79,6 +79,10 @@ class Session:
         """Have the broker forget a retained message; an empty one does that (MQTT 5.0, 3.3.1.3)."""
         self.set_state(topic, b"")
 
+    def keeps(self, topic: str) -> bool:
+        """Whether a topic has a state, or one that the broker has not acknowledged to be cleared."""
+        return topic in self._states
+
     def send(self, message: Message) -> None:
         """Publish at least once, from the next `flush` on, or after the next connect."""
         self._outbox.put(message)

@@ -17,6 +17,7 @@ RuleEvent = Literal["rule_on", "rule_off"]
 LEAST_MASS = 0.5  # P(yes) + P(no) below which the question is off topic: another word is likelier than the two together
 
 NO_ANSWER = "It has not been answered yet."
+UNDECIDED = "Not enough answers in a row have said the same yet."
 OFF_TOPIC = "The model answers neither yes nor no to it; ask a question that is answered by one of them."
 
 
@@ -43,6 +44,8 @@ class Judge:
         """Take an answer; the event that it makes, if it makes one."""
         self._answered = True
         says = self._says(p_yes, yes_no_mass)
+        if self.state == "unknown":  # whatever was the reason so far, now there are answers
+            self.reason = OFF_TOPIC if says == "unknown" else UNDECIDED
         if says in (None, self.state):
             self._candidate, self._streak = None, 0
             return None
@@ -51,6 +54,11 @@ class Judge:
         if self._streak < self._rule.consecutive:
             return None
         if "unknown" not in (says, self._told) and says != self._told and now_s < self._hold_until_s:
+            if self.state == "unknown":  # after an outage: what was told is not seen, what is seen not yet to be told
+                self.reason = (
+                    f"Its answers say {says}, but it turned {self._told} less than {self._rule.cooldown_s:g} s ago; "
+                    "it turns again when that time is over."
+                )
             return None  # and the streak goes on: the first answer after the cooldown decides
         return self._change(says, now_s)
 

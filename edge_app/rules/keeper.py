@@ -8,46 +8,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edge_app.errors import BadRequestError
 from edge_app.messages import Result, rfc3339
 from edge_app.publisher import Publisher
-from edge_app.rules import kept
-from edge_app.rules.judge import Judge, State
+from edge_app.rules.judge import NO_ANSWER, Judge, State
+from edge_app.rules.kept import RuleFile
 from edge_app.rules.rule import MAX_RULES, RuleConfig
+from edge_app.rules.standing import Origin, Standing
 from edge_app.rules.timetable import Timetable
 
 RETRY_FAILED_S = 600.0  # a rule that the model refuses, or dies on, is left alone for so long
 STALE_S = 60.0  # without an answer for so long, or for three intervals, a state is of the past
+RETRY_DISK_S = 60.0  # what the disk did not give, or take, is tried again so often
 
-# What the attributes have of the newest answer.
-ANSWER_KEYS = ("text", "confidence", "p_yes", "yes_no_mass", "frame_id", "frame_ts", "ts", "age_ms", "model", "device")
 EVENT_KEYS = ("id", "question", "camera", "p_yes", "frame_id", "frame_ts")
 
-Origin = Literal["config", "mqtt"]
-
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Standing:
-    """A rule, and what is known of it."""
-
-    rule: RuleConfig
-    camera: str
-    origin: Origin
-    judge: Judge
-    since_ts: str
-    """When its state last changed, RFC 3339."""
-    fresh_s: float
-    """Monotonic time at which its state was last known to hold."""
-    result: Result | None = None
-    is_barred: bool = False
-    """The model refused it, and has not answered it since."""
 
 
 class RuleKeeper:
@@ -66,29 +46,32 @@ class RuleKeeper:
 
         Args:
             rules: those of the configuration.
-            cameras: the names of all cameras; rules that name none are about the first one.
+            cameras: the names of all cameras, each offline until `camera_online`; rules that name none are about the
+                first one.
             publisher: where states, attributes and events go.
             folder: the state folder; None keeps nothing.
             allow_snapshots: whether rules that come by MQTT may publish pictures.
         """
         self.timetable = Timetable()
-        self.problem: str | None = None
-        """Why rules that came by MQTT are not on the disk; None while they are."""
-        self._cameras, self._publisher, self._folder = tuple(cameras), publisher, folder
+        self._cameras, self._publisher = tuple(cameras), publisher
         self._allow_snapshots = allow_snapshots
         self._standing: dict[str, Standing] = {}
-        self._published: list[str] = []
+        self._offline: dict[str, str] = {}  # camera: why nothing is known about it, as a sentence
+        self._model_problem: str | None = None
+        self._file = RuleFile(folder)
+        self._changed = False  # and not on the disk yet
+        self._disk_again_s = 0.0
+        self._left_out: list[RuleConfig] = []  # kept on the disk, but one too many at present
+        self._gone: dict[str, None] = {}  # ids whose retained topics the broker has not forgotten yet, oldest first
+        for camera in cameras:
+            self.camera_offline(camera, "no frame yet")
         for rule in rules:
             self._put(rule, "config")
-        if folder is not None:
-            self._take_up(kept.read(folder))
-
-    def __len__(self) -> int:
-        return len(self._standing)
+        self._read()
 
     @property
     def rules(self) -> list[RuleConfig]:
-        """Every rule, as it was made."""
+        """Every rule, as it is in force."""
         return [standing.rule for standing in self._standing.values()]
 
     @property
@@ -96,21 +79,23 @@ class RuleKeeper:
         """The state of each rule."""
         return {id: standing.judge.state for id, standing in self._standing.items()}
 
+    @property
+    def problem(self) -> str | None:
+        """Why rules that came by MQTT are not on the disk, as far as is known since `save`; None while they are."""
+        return self._file.problem
+
     def describe(self) -> list[dict[str, Any]]:
         """Every rule as its attributes have it."""
         return [self._attributes(standing) for standing in self._standing.values()]
 
     def publish(self) -> None:
-        """Publish all rules, and clear the topics of those that were removed while the service was off."""
-        for gone in [id for id in self._published if id not in self._standing]:
-            self._publisher.forget_rule(gone)
+        """Publish all rules."""
+        self.save()  # first: what the broker has is known to the next run, which clears what is no more
         for standing in self._standing.values():
-            self._publish(standing)
-        if set(self._published) != set(self._standing):
-            self._keep()
+            self._begin(standing)
 
     def add(self, rule: RuleConfig) -> dict[str, Any]:
-        """Add or replace a rule that came by MQTT; its attributes. BadRequestError."""
+        """Add or replace a rule that came by MQTT, on the disk from `save` on; its attributes. BadRequestError."""
         known = self._standing.get(rule.id)
         if known is not None and known.origin == "config":
             raise BadRequestError(f"The rule {rule.id!r} is in the configuration file; change it there.")
@@ -122,15 +107,15 @@ class RuleKeeper:
             )
         if rule.camera is not None and rule.camera not in self._cameras:
             raise BadRequestError(f"There is no camera {rule.camera!r}; there are {', '.join(self._cameras)}.")
-        if known is None or known.rule != rule:  # the same again is no reason to forget a state
-            self._put(rule, "mqtt")
-            self._keep()
-            self._publish(self._standing[rule.id])
-            log.info("rule added id=%s camera=%s", rule.id, self._standing[rule.id].camera)
-        return {**self._attributes(self._standing[rule.id]), "problem": self.problem}
+        if known is None or known.made != rule:  # the same again is no reason to forget a state
+            standing = self._put(rule, "mqtt")
+            self._begin(standing, replaces=known is not None)
+            log.info("rule added id=%s camera=%s", rule.id, standing.camera)
+        self._changed = True  # or whoever repeats it is told of a problem with the disk that has passed
+        return self._attributes(self._standing[rule.id])
 
     def remove(self, rule_id: str) -> dict[str, Any]:
-        """Remove a rule that came by MQTT, and its retained topics. BadRequestError."""
+        """Remove a rule that came by MQTT, and its retained topics; on the disk from `save` on. BadRequestError."""
         known = self._standing.get(rule_id)
         if known is None:
             raise BadRequestError(f"There is no rule {rule_id!r}; request/rule/list tells which there are.")
@@ -138,22 +123,29 @@ class RuleKeeper:
             raise BadRequestError(f"The rule {rule_id!r} is in the configuration file; remove it there.")
         del self._standing[rule_id]
         self.timetable.remove(rule_id)
-        self._publisher.forget_rule(rule_id)
-        self._keep()
+        self._forget(rule_id)
         log.info("rule removed id=%s", rule_id)
-        return {"id": rule_id, "problem": self.problem}
+        for standing in self._take_up():
+            self._begin(standing)
+        return {"id": rule_id}
+
+    def save(self) -> None:
+        """Bring what has changed to the disk; once for all that a turn brought, because it waits for the disk twice."""
+        if self._changed:
+            self._changed = False
+            mine = [standing.made for standing in self._standing.values() if standing.origin == "mqtt"]
+            self._file.write([*mine, *self._left_out], [*self._gone, *self._standing])
 
     def answered(self, rule: RuleConfig, result: Result, now_s: float) -> bool:
         """Take an answer to a rule; True if it made an event, which has been published."""
-        standing = self._standing.get(rule.id)
-        if standing is None or standing.rule is not rule:
+        standing = self.standing(rule)
+        if standing is None:
             return False  # removed or replaced while it was asked
-        standing.result, standing.fresh_s, standing.is_barred = result, now_s, False
-        before = standing.judge.state
+        if standing.camera in self._offline:
+            return False  # what it saw is of the past
+        standing.result, standing.fresh_s, standing.refusal = result, now_s, None
         event = standing.judge.judge(result.p_yes, result.yes_no_mass, now_s)
-        if standing.judge.state != before:
-            self._note_change(standing)
-        self._publish(standing, state_too=standing.judge.state != before)
+        self._tell(standing, anew=True)
         if event is None:
             return False
         told = self._attributes(standing)
@@ -166,111 +158,142 @@ class RuleKeeper:
 
     def pictured(self, rule: RuleConfig, jpeg: bytes) -> None:
         """Publish what a rule saw when it turned."""
-        standing = self._standing.get(rule.id)
-        if standing is not None and standing.rule is rule:
+        if self.standing(rule):
             self._publisher.rule_snapshot(rule.id, jpeg)
 
     def failed(self, rule: RuleConfig, reason: str, now_s: float) -> None:
         """The model refuses a rule, or dies on it: it is left alone for a while."""
-        standing = self._standing.get(rule.id)
-        if standing is not None and standing.rule is rule:
+        if standing := self.standing(rule):
             self.timetable.bar(rule.id, now_s + RETRY_FAILED_S)
             log.warning("rule failed id=%s reason=%r", rule.id, reason)
-            standing.is_barred = True
-            self._lose(standing, reason)
+            standing.refusal = reason
+            self._lose(standing)
 
     def camera_offline(self, camera: str, problem: str) -> None:
-        """Nobody knows what a camera would show that is offline."""
-        self._lose_where(lambda standing: standing.camera == camera, f"The camera is offline: {problem}.")
+        """Nobody knows what a camera would show that is offline; `problem` says why it is."""
+        reason = f"The camera is offline: {problem.rstrip('.')}."
+        if self._offline.get(camera) != reason:
+            self._offline[camera] = reason
+            for standing in self._about(camera):
+                self._lose(standing)
+
+    def camera_online(self, camera: str) -> None:
+        """From now on answers about a camera count."""
+        if self._offline.pop(camera, None):
+            for standing in self._about(camera):
+                self._tell(standing)
 
     def model_failed(self, reason: str) -> None:
-        """No rule is answered for a while."""
-        self._lose_where(lambda _: True, f"The model cannot start: {reason}")
-
-    def holds(self, camera: str, now_s: float) -> None:
-        """The picture of a camera stands still: what is settled about it still holds."""
+        """No rule is answered until `model_ready`."""
+        self._model_problem = f"The model cannot start: {reason}"
         for standing in self._standing.values():
-            if standing.camera == camera and standing.judge.is_settled:
-                standing.fresh_s = now_s
+            self._lose(standing)
 
-    def is_settled(self, camera: str) -> bool:
-        """Whether no rule about a camera waits for a further answer about the same picture."""
-        concerned = [standing for standing in self._standing.values() if standing.camera == camera]
-        return all(standing.judge.is_settled or standing.is_barred for standing in concerned)
+    def model_ready(self) -> None:
+        """The model runs; what it answers comes."""
+        self._model_problem = None
+        for standing in self._standing.values():
+            self._tell(standing)
+
+    def standing(self, rule: RuleConfig) -> Standing | None:
+        """What is known of a rule; None if it has been removed or replaced meanwhile."""
+        standing = self._standing.get(rule.id)
+        return standing if standing is not None and standing.rule is rule else None
 
     def check(self, now_s: float, interval_s: float) -> None:
-        """Call states of the past unknown; `interval_s` is that of rules without one of their own."""
+        """Do what is due; call states of the past unknown. `interval_s` is that of rules without one of their own."""
         for standing in self._standing.values():
             own_s = standing.rule.interval_s
             limit_s = max(STALE_S, 3 * (interval_s if own_s is None else own_s))
-            if now_s - standing.fresh_s > limit_s:
+            if self._outage(standing):
+                standing.fresh_s = now_s  # that it is not answered meanwhile goes without saying
+            elif now_s - standing.fresh_s > limit_s:
                 self._lose(standing, f"It has not been answered for {limit_s:g} s.")
+        for cleared in [id for id in self._gone if self._publisher.has_forgotten_rule(id)]:
+            del self._gone[cleared]
+            self._changed = True
+        if self.problem and now_s >= self._disk_again_s:
+            self._disk_again_s = now_s + RETRY_DISK_S
+            if not self._file.is_read:
+                for standing in self._read():
+                    self._begin(standing)
+            self._changed = True
 
-    def _lose_where(self, concerned: Callable[[Standing], bool], reason: str) -> None:
-        for standing in filter(concerned, self._standing.values()):
-            self._lose(standing, reason)
+    def _outage(self, standing: Standing) -> str | None:
+        """Why a rule cannot be answered at present, as a sentence."""
+        return self._offline.get(standing.camera) or self._model_problem or standing.refusal
 
-    def _lose(self, standing: Standing, reason: str) -> None:
-        was_known = standing.judge.state != "unknown"
-        if not was_known and standing.judge.reason == reason:
-            return
+    def _about(self, camera: str) -> list[Standing]:
+        return [standing for standing in self._standing.values() if standing.camera == camera]
+
+    def _lose(self, standing: Standing, reason: str = NO_ANSWER) -> None:
         standing.judge.lose(reason)
-        if was_known:
-            self._note_change(standing)
-        self._publish(standing, state_too=was_known)
+        self._tell(standing)
 
-    def _note_change(self, standing: Standing) -> None:
-        standing.since_ts = rfc3339(time.time())
-        log.info("rule changed id=%s state=%s reason=%r", standing.rule.id, standing.judge.state, standing.judge.reason)
+    def _begin(self, standing: Standing, *, replaces: bool = False) -> None:
+        """Publish a rule for the first time, and clear the picture of what its name stood for before."""
+        self._tell(standing, anew=True)
+        if replaces or not standing.rule.snapshot:
+            self._publisher.clear_rule_snapshot(standing.rule.id)
 
-    def _put(self, rule: RuleConfig, origin: Origin) -> None:
-        camera = rule.camera or self._cameras[0]
-        self._standing[rule.id] = Standing(
-            rule, camera, origin, Judge(rule), since_ts=rfc3339(time.time()), fresh_s=time.monotonic()
-        )
-        self.timetable.put(rule, camera)
-
-    def _take_up(self, found: kept.Kept) -> None:
-        """What was kept, as far as it still fits: the configuration may have changed since."""
-        self._published = list(found.published)
-        for rule in found.rules:
-            fits = rule.id not in self._standing and (rule.camera is None or rule.camera in self._cameras)
-            fits &= self._allow_snapshots or not rule.snapshot
-            if fits and len(self._standing) < MAX_RULES:
-                self._put(rule, "mqtt")
-            else:
-                log.warning("rule not taken up id=%s camera=%s", rule.id, rule.camera)
-
-    def _keep(self) -> None:
-        """Bring what came by MQTT to the disk."""
-        self._published = list(self._standing)
-        if self._folder is None:
-            return
-        rules = [standing.rule for standing in self._standing.values() if standing.origin == "mqtt"]
-        try:
-            kept.write(self._folder, rules, self._published)
-        except OSError as error:
-            self.problem = f"The rules could not be written to the disk ({error.strerror}); a restart forgets them."
-            log.warning("rules not kept reason=%s", error)
-        else:
-            self.problem = None
-
-    def _publish(self, standing: Standing, *, state_too: bool = True) -> None:
+    def _tell(self, standing: Standing, *, anew: bool = False) -> None:
+        """Publish what has changed of a rule; its attributes in any case if there is an answer `anew`."""
+        state, reason = standing.judge.state, self._reason(standing)
+        before, standing.told = standing.told, (state, reason)
+        has_turned = before is None or before[0] != state
+        if before is not None and has_turned:
+            standing.since_ts = rfc3339(time.time())
+            log.info("rule changed id=%s state=%s reason=%r", standing.rule.id, state, reason)
         # In this order: whoever sees the state turn finds the answer that turned it.
-        self._publisher.rule_attributes(standing.rule.id, self._attributes(standing))
-        if state_too:
-            self._publisher.rule_state(standing.rule.id, standing.judge.state)
+        if anew or before != standing.told:
+            self._publisher.rule_attributes(standing.rule.id, self._attributes(standing))
+        if has_turned:
+            self._publisher.rule_state(standing.rule.id, state)
+
+    def _put(self, rule: RuleConfig, origin: Origin) -> Standing:
+        """Add or replace a rule."""
+        camera, now_s = rule.camera or self._cameras[0], time.monotonic()
+        if camera not in self._cameras:
+            self._offline[camera] = f"There is no camera {camera!r} in the configuration; add it, or remove the rule."
+        in_force = rule
+        if rule.snapshot and origin == "mqtt" and not self._allow_snapshots:  # leave that it had was taken back
+            in_force = rule.model_copy(update={"snapshot": False})
+        standing = Standing(in_force, rule, camera, origin, Judge(rule), since_ts=rfc3339(time.time()), fresh_s=now_s)
+        self._standing[rule.id] = standing
+        self._gone.pop(rule.id, None)
+        self.timetable.put(in_force, camera, now_s)
+        return standing
+
+    def _forget(self, rule_id: str) -> None:
+        """Clear the topics of a rule that is gone; its id is kept until the broker has done so."""
+        self._gone[rule_id] = None
+        self._changed = True
+        self._publisher.forget_rule(rule_id)
+
+    def _read(self) -> list[Standing]:
+        """Take up what was kept; those rules."""
+        found = self._file.read()
+        for rule in found.rules:
+            if rule.id in self._standing:
+                log.warning("rule not taken up id=%s reason=%s", rule.id, "there is another one of this name")
+            else:
+                self._left_out.append(rule)
+        begun = self._take_up()
+        for rule in self._left_out:
+            log.warning("rule not taken up id=%s reason=%s", rule.id, f"there are {MAX_RULES} others")
+        for gone in [id for id in found.published if id not in self._standing]:
+            self._forget(gone)
+        self._changed |= set(found.published) != set(self._standing)
+        return begun
+
+    def _take_up(self) -> list[Standing]:
+        """Add rules that were left out, as many as there is room for; those rules."""
+        room = MAX_RULES - len(self._standing)
+        taken, self._left_out = self._left_out[:room], self._left_out[room:]
+        return [self._put(rule, "mqtt") for rule in taken]
+
+    def _reason(self, standing: Standing) -> str | None:
+        return None if standing.judge.state != "unknown" else self._outage(standing) or standing.judge.reason
 
     def _attributes(self, standing: Standing) -> dict[str, Any]:
-        rule, result = standing.rule, standing.result
-        return {
-            "v": 1,
-            "id": rule.id,
-            "state": standing.judge.state,
-            "reason": standing.judge.reason,
-            "since": standing.since_ts,
-            "origin": standing.origin,
-            "camera": standing.camera,
-            **{key: value for key, value in rule.model_dump(mode="json").items() if key not in ("id", "camera")},
-            **{key: getattr(result, key, None) for key in ANSWER_KEYS},
-        }
+        return standing.attributes(self._reason(standing))

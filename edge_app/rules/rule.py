@@ -19,7 +19,7 @@ class RuleConfig(Section):
     region: Region | None = Field(
         default=None,
         description="`[x0, y0, x1, y1]`, the part of the picture it is about, as fractions from the upper left corner; "
-        "left out: all of it.",
+        "left out: the camera's `region`, or the whole picture.",
     )
     threshold_on: float = Field(default=0.8, ge=0, le=1, description="P(yes) from which an answer says ON.")
     threshold_off: float = Field(
@@ -34,7 +34,10 @@ class RuleConfig(Section):
         default=0, ge=0, le=86_400, description="Seconds for which a change holds, whatever the answers say meanwhile."
     )
     interval_s: float | None = Field(
-        default=None, ge=0, le=86_400, description="Seconds between two answers; left out: as captions have it."
+        default=None,
+        ge=0,
+        le=86_400,
+        description="Seconds between answers; left out: `caption.interval_s`, and after each caption of its camera.",
     )
     snapshot: bool = Field(
         default=False, description="Publish the picture, at most 640 pixels wide, that turned the rule ON or OFF."

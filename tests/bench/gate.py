@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge_app.demo.drawing import draw
 from edge_app.demo.motion import MovingScene
 from edge_app.demo.world import Scene
-from edge_app.gate import Gate
+from edge_app.gate import Gate, Sight
 from edge_app.gate_meter import ChangeMeter
 from edge_app.settings import GateConfig
 from tests.bench.script import run_script
@@ -87,6 +87,7 @@ def judged(frames: Iterator[tuple[Picture, int]], interval_s: float, refresh_s: 
     """Let the gate decide as the service does: when an inference is due, and from then on at each frame."""
     meter, gate = ChangeMeter(), Gate(GateConfig(enabled=True, refresh_s=refresh_s))
     due_s, inferences, seen, worst_s, number = 0.0, 0, 0, 0.0, 0
+    last: Sight | None = None
     unseen_since_s: float | None = None
     times_ms = []
     changes = 0
@@ -97,8 +98,8 @@ def judged(frames: Iterator[tuple[Picture, int]], interval_s: float, refresh_s: 
         times_ms.append((time.perf_counter() - started) * 1000)
         if changes != seen and unseen_since_s is None:
             unseen_since_s = now_s
-        if now_s >= due_s and gate.is_open("caption", "a", change, now_s):
-            gate.saw("caption", "a", change, now_s)
+        if now_s >= due_s and gate.is_open(last, change, now_s):
+            last = Sight(number, change, now_s)
             due_s, inferences, seen = now_s + interval_s, inferences + 1, changes
             if unseen_since_s is not None:
                 worst_s, unseen_since_s = max(worst_s, now_s - unseen_since_s), None

@@ -137,16 +137,27 @@ def test_rules_share_one_frame_whatever_their_regions(worker: Setup, photos: lis
         assert answer["p_yes"] == pytest.approx(single["p_yes"], abs=1e-4)
     assert worker.ask(**request)["results"][0]["frame_id"] == first + 1
     assert worker.ask(**request, frame=first)["results"][0]["frame_id"] == first + 1  # its encoding is gone
-    assert worker.ask(**{**request, "regions": [None, [0, 0, 0, 0], None, left]})["code"] == "bad_request"
+
+
+def test_a_rule_that_the_model_does_not_take_is_refused_alone(worker: Setup, photos: list[Picture]) -> None:
+    """Too long a question, or a region without area: the others have their answers, each in its place."""
+    worker.show(photos[0])
+    questions = ["is there a dog?", "word " * 5000, "is it dark?", "is there a dog?"]
+    regions = [None, None, [0, 0, 0, 0], [0, 0, 1, 1]]
+    reply = worker.ask(op="rules", camera="door", questions=questions, regions=regions)
+    assert [told.get("code") for told in reply["results"]] == [None, "bad_request", "bad_request", None]
+    assert [told.get("ok") for told in reply["results"]] == [None, False, False, None]
+    assert "tokens" in reply["results"][1]["message"]
+    assert all(0 <= reply["results"][row]["p_yes"] <= 1 for row in (0, 3))
 
 
 def test_the_frame_of_a_rule_is_kept_only_where_a_snapshot_is_wanted(worker: Setup, photos: list[Picture]) -> None:
-    """Also when the caption before encoded it; the JPEG shows that frame, and fits the link even of noise."""
+    """Also when a caption or a question before encoded it; the JPEG shows it, and fits the link even of noise."""
     noise = np.random.default_rng(1).integers(0, 256, (2160, 3840, 3), np.uint8)
     asked = {"op": "rules", "camera": "door", "questions": ["is there a dog?"], "regions": [None]}
-    for picture in photos[0], noise:
+    for picture, before in (photos[0], "caption"), (noise, "ask"):
         frame = worker.show(picture)
-        worker.ask(op="caption", camera="door", keep=True)
+        worker.ask(op=before, camera="door", questions=["how many?"], keep=True)
         worker.show(photos[1])
         assert worker.ask(**asked, frame=frame, keep=True)["results"][0]["frame_id"] == frame
         worker.ask(op="caption", camera="door", keep=True)  # of the newer frame

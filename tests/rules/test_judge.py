@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_app.rules.judge import LEAST_MASS, NO_ANSWER, OFF_TOPIC, Judge, RuleEvent, State
+from edge_app.rules.judge import LEAST_MASS, NO_ANSWER, OFF_TOPIC, UNDECIDED, Judge, RuleEvent, State
 from edge_app.rules.rule import RuleConfig
 
 Answer = tuple[float | None, float | None]  # P(yes), P(yes) + P(no)
@@ -130,7 +130,7 @@ def test_an_off_topic_question_is_unknown_and_never_off() -> None:
     judge = Judge(rule())
     assert judge.reason == NO_ANSWER
     assert states(judge, [OFF, OFF, (0.0, 0.2), (None, None)]) == ["unknown"] * 4
-    assert judge.reason == NO_ANSWER  # it was unknown before
+    assert judge.reason == OFF_TOPIC  # it was unknown before, for another reason
     assert states(judge, [YES, YES, OFF, OFF]) == ["unknown", "ON", "ON", "unknown"]
     assert judge.reason == OFF_TOPIC
 
@@ -150,3 +150,27 @@ def test_what_happens_across_an_outage_is_told_once() -> None:
     assert judge.judge(*YES, 2) is None and judge.state == "ON"
     judge.lose("The camera is offline.")
     assert judge.judge(*NO, 3) == "rule_off"
+
+
+def test_the_reason_of_an_unknown_state_is_that_of_the_newest_answer() -> None:
+    """What was wrong before the answers came is over; they are off topic, in doubt, or too few as yet."""
+    judge = Judge(rule())
+    judge.lose("The camera is offline: it was unplugged.")
+    for answer, reason in ((YES, UNDECIDED), (OFF, OFF_TOPIC), (BETWEEN, UNDECIDED), (NO, UNDECIDED), (NO, None)):
+        judge.judge(*answer, 0)
+        assert judge.reason == reason, answer
+
+
+def test_answers_that_a_cooldown_holds_back_after_an_outage_are_the_reason() -> None:
+    """ON for an hour; the camera comes back with OFF: neither is told before the hour is over, and why is said."""
+    judge = Judge(rule(consecutive=1, cooldown_s=3600))
+    assert judge.judge(*YES, 0) == "rule_on"
+    judge.lose("The camera is offline: it was unplugged.")
+    for now_s in (20, 3000):
+        assert judge.judge(*NO, now_s) is None
+        assert judge.state == "unknown" and not judge.is_settled
+        assert judge.reason == (
+            "Its answers say OFF, but it turned ON less than 3600 s ago; it turns again when that time is over."
+        )
+    assert judge.judge(*NO, 3600) == "rule_off"
+    assert (judge.state, judge.reason) == ("OFF", None)

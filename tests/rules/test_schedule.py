@@ -9,15 +9,15 @@ from typing import Any
 from edge_app.messages import Question
 from edge_app.rules.rule import RuleConfig
 from edge_app.rules.timetable import Timetable
-from edge_app.scheduler import BATCH_LIMIT, Job, Scheduler
+from edge_app.scheduler import BATCH_LIMIT, BATCH_REGIONS, Job, Scheduler
 
 
 class Plan:
     """A scheduler with rules; each job takes a second of a clock that nobody waits for."""
 
-    def __init__(self, interval_s: float, *cameras: str) -> None:
+    def __init__(self, interval_s: float, *cameras: str, own_interval_s: dict[str, float] | None = None) -> None:
         self.rules = Timetable()
-        self.scheduler = Scheduler(cameras or ("a",), interval_s, 4, self.rules)
+        self.scheduler = Scheduler(cameras or ("a",), interval_s, 4, self.rules, own_interval_s)
         self.now_s = 0.0
 
     def put(self, id: str, camera: str = "a", **values: Any) -> None:
@@ -26,7 +26,7 @@ class Plan:
     def next(self, still: str = "") -> str:
         """The next jobs in short: `a: caption`, `a: rules x y` (`follow` behind a caption), `question`."""
         jobs = self.scheduler.next_jobs(
-            self.now_s, lambda camera: camera not in still, lambda camera: camera not in still
+            self.now_s, lambda camera: camera not in still, lambda camera, rules: () if camera in still else rules
         )
         self.now_s += 1
         return self.told(jobs)
@@ -41,7 +41,8 @@ class Plan:
         if first.rule is None:
             return f"{first.camera}: caption"
         names = " ".join(job.rule.id for job in jobs if job.rule)
-        return f"{first.camera}: {'follow' if first.follows else 'rules'} {names}"
+        kind = "follow" if first.follows else "rules" if first.snapshot_of is None else "picture"
+        return f"{first.camera}: {kind} {names}"
 
 
 def question(name: str) -> Job:
@@ -173,3 +174,71 @@ def test_no_frame_is_begun_ahead_of_rules() -> None:
     assert plan.scheduler.forecast(0, lambda _: True) == "a"
     plan.put("x")
     assert plan.scheduler.forecast(0, lambda _: True) is None
+
+
+def test_a_batch_is_about_few_regions() -> None:
+    """Each takes as long as a batch of its own, and a question that comes waits for all: four, then the next four."""
+    plan = Plan(60)
+    for number in range(12):
+        plan.put(str(number), region=(0, 0, 1 - number % 6 / 10, 1))
+    assert [plan.next() for _ in range(4)] == [
+        "a: caption",
+        "a: follow 0 1 2 3 6 7 8 9",
+        "a: follow 4 5 10 11",
+        "-",
+    ]
+    assert BATCH_REGIONS == 4
+
+
+def test_rules_keep_the_common_interval_and_follow_every_caption_of_their_camera() -> None:
+    """A camera's own interval brings its rules more answers, never fewer."""
+    fast, slow = Plan(8, own_interval_s={"a": 2}), Plan(2, own_interval_s={"a": 6})
+    for plan in fast, slow:
+        plan.put("x")
+    assert [fast.next() for _ in range(6)] == ["a: caption", "a: follow x"] * 3
+    assert [slow.next() for _ in range(8)] == [
+        *("a: caption", "a: follow x", "a: rules x", "-", "a: rules x", "-"),
+        *("a: caption", "a: follow x"),
+    ]
+
+
+def test_second_attempts_fill_no_queue_and_take_turns_with_questions_and_captions() -> None:
+    """What was put back of a refused batch goes one by one, and neither a question nor a caption waits for two."""
+    plan = Plan(0)
+    plan.put("x")
+    rules = [Job("a", rule=RuleConfig(id=name, question="is there a cup?")) for name in "xyz"]
+    plan.next()
+    plan.scheduler.put_back(rules)
+    assert [plan.scheduler.add(question(name)) for name in "1234"] == [True] * 4
+    assert not plan.scheduler.add(question("5"))
+    assert plan.scheduler.forecast(plan.now_s, lambda _: True) is None
+    told = []
+    for number in range(9):
+        plan.scheduler.add(question(str(number)))
+        told.append(plan.next())
+    assert told[0::2] == ["question"] * 5
+    assert told[1::2] == ["a: rules x", "a: caption", "a: rules y", "a: caption"]
+    plan.scheduler.drain()
+    assert [plan.next(), plan.next()] == ["a: follow x", "a: caption"]  # z is forgotten until it is due
+
+
+def test_pictures_of_one_frame_go_together_and_before_the_next_rules() -> None:
+    """The model's process keeps the frame until it is asked about others."""
+    plan = Plan(0)
+    for name in "xyz":
+        plan.put(name)
+    rules = [RuleConfig(id=name, question="is there a cup?") for name in "xyz"]
+    plan.scheduler.put_back([Job("a", rule=rule, snapshot_of=7 + (rule.id == "y")) for rule in rules])
+    assert [plan.next() for _ in range(4)] == ["a: picture x z", "a: caption", "a: picture y", "a: follow x y z"]
+
+
+def test_rules_of_a_camera_that_went_offline_are_dropped_before_they_begin() -> None:
+    """Behind a caption and after a model's death alike; the picture of what was told already is not."""
+    plan = Plan(60, "a", "b")
+    for name in "ab":
+        plan.put(name, name)
+    rule = RuleConfig(id="x", question="is there a cup?")
+    assert plan.next() == "a: caption"
+    plan.scheduler.put_back([Job("a", rule=rule), Job("a", rule=rule, snapshot_of=7)])
+    assert [plan.next(still="a") for _ in range(4)] == ["a: picture x", "b: caption", "b: follow b", "-"]
+    assert plan.next() == "a: rules a"

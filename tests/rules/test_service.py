@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edge_app.rules import kept
 from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
 from tests.mqtt.test_docs import PAYLOADS
 from tests.service.harness import NODE, ServiceProcess, Start, ready, start, watcher
@@ -100,10 +101,13 @@ def test_rules_and_captions_and_questions_do_not_disturb_each_other(
 
 
 def test_an_event_brings_the_picture_of_its_frame_where_that_is_asked_for(
-    broker: Broker, start: Start, watcher: Watcher
+    broker: Broker, start: Start, watcher: Watcher, tmp_path: Path
 ) -> None:
-    """Retained, of the very frame that turned the rule; a rule without the setting shows nothing."""
-    service = start(broker.port, SETTINGS + RULE + "snapshot = true\n" + RULE.replace("cup", "hat"))
+    """Retained, of the very frame that turned the rule; a rule without the setting shows nothing, nor does one that
+    had it before a restart.
+    """
+    state = tmp_path / "state"
+    service = start(broker.port, SETTINGS + RULE + "snapshot = true\n" + RULE.replace("cup", "hat"), state=state)
     ready(watcher)
     answer_with(service, 0.9)
     topic = f"{NODE}/rule/cup/snapshot"
@@ -111,7 +115,10 @@ def test_an_event_brings_the_picture_of_its_frame_where_that_is_asked_for(
     until(watcher, f"{NODE}/rule/hat/state", b"ON")
     turned = next(event for event in events(watcher) if event["id"] == "cup")
     assert picture == f"frame {turned['frame_id']}".encode()
-    assert watcher.count(f"{NODE}/rule/hat/snapshot") == 0
+    assert newest(watcher, f"{NODE}/rule/hat/snapshot") == b""
+    service.stop()
+    start(broker.port, SETTINGS + RULE, state=state)
+    until(watcher, topic, b"")
 
 
 def test_rules_come_and_go_by_mqtt_and_survive_a_restart(
@@ -141,6 +148,7 @@ def test_rules_come_and_go_by_mqtt_and_survive_a_restart(
     assert order(watcher, "remove", id="cup")["data"] == {"id": "cup", "problem": None}
     until(watcher, STATE, b"")
     until(watcher, ATTRIBUTES, b"")
+    wait_until(lambda: kept.read(state).published == ("hat",), "the broker's word that it is cleared")
     again = Watcher(broker.port, f"{NODE}/rule/#")
     again.expect(lambda message: message.topic == f"{NODE}/rule/hat/state", "what the broker retains")
     assert again.count(STATE) == 0
@@ -172,3 +180,33 @@ def test_wrong_orders_are_refused_with_a_sentence(broker: Broker, start: Start, 
         response = order(watcher, verb, **values)
         assert response["error"]["code"] == "bad_request" and expected in response["error"]["message"], response
     assert [rule["id"] for rule in order(watcher, "list")["data"]["rules"]] == ["cup"]
+
+
+def test_a_camera_that_never_came_is_the_reason(broker: Broker, start: Start, watcher: Watcher, tmp_path: Path) -> None:
+    """It is offline from the start, which is no change, and its own reason is that of its rules."""
+    start(broker.port, SETTINGS + RULE, source=f"file:{tmp_path}/none.png")
+    until(watcher, STATE, b"unknown")
+    wait_until(
+        lambda: "none.png" in json.loads(newest(watcher, ATTRIBUTES) or b'{"reason": ""}')["reason"],
+        "the name of the file that is not there",
+    )
+
+
+def test_orders_of_one_turn_are_on_the_disk_before_the_first_response(
+    broker: Broker, start: Start, watcher: Watcher, tmp_path: Path
+) -> None:
+    """Each has its own response, in their order, and whoever has one may cut the power."""
+    state = tmp_path / "state"
+    start(broker.port, SETTINGS, state=state)
+    ready(watcher)
+    for number in range(20):
+        values = {"id": f"rule{number}", "question": "is there a cup?", "transaction": str(number)}
+        watcher.publish(f"{NODE}/request/rule/add", json.dumps(values))
+    topic = f"{NODE}/response/rule/add"
+    first = body(watcher.expect(lambda message: message.topic == topic, "a response"))
+    assert first["data"]["id"] in [rule.id for rule in kept.read(state).rules]
+    wait_until(lambda: watcher.count(topic) == 20, "all responses")
+    responses = [body(message) for message in watcher.messages if message.topic == topic]
+    assert [response["transaction"] for response in responses] == [str(number) for number in range(20)]
+    assert all(response["data"]["problem"] is None for response in responses)
+    assert len(kept.read(state).rules) == 20

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -38,10 +40,31 @@ _PATTERNS = {
 }
 
 
-def sentence(problem: dict[str, Any]) -> str:
+def key_of(location: Sequence[str | int], tables: Mapping[str, Any]) -> str:
+    """`mqtt.port`; of one of several cameras or rules also which: `camera.1.fps (camera number 2, "yard")`.
+
+    The key counts from 0, and who reads it counts from 1.
+    """
+    key = ".".join(str(part) for part in location)
+    if len(location) < 2 or not isinstance(number := location[1], int):
+        return key
+    section = str(location[0])
+    several = tables.get(section)
+    if not isinstance(several, list) or len(several) < 2:
+        return key
+    table = several[number]
+    name = table.get("id" if section == "rule" else "name") if isinstance(table, dict) else None
+    called = f', "{name}"' if isinstance(name, str) and re.search(NAME, name) else ""
+    return f"{key} ({section} number {number + 1}{called})"
+
+
+def sentence(problem: dict[str, Any], tables: Mapping[str, Any]) -> str:
     """One problem of pydantic's `ValidationError.errors()` as `mqtt.port: It is 70000; write 65535 or less.`"""
     kind, value = problem["type"], problem["input"]
-    key = ".".join(str(part) for part in problem["loc"])
+    if kind == "missing" and isinstance(problem["loc"][-1], int):  # an edge of a part of a picture
+        wanted = "write four numbers, [left, top, right, bottom] as fractions"
+        return f"{key_of(problem['loc'][:-1], tables)}: It is {value}; {wanted}."
+    key = key_of(problem["loc"], tables)
     if kind == "extra_forbidden":
         return f"{key}: This key is unknown{_suggestion(problem['loc'])}; remove it or correct its name."
     if kind == "missing":

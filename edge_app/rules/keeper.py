@@ -221,7 +221,9 @@ class RuleKeeper:
 
     def _note_change(self, standing: Standing) -> None:
         standing.since_ts = rfc3339(time.time())
-        log.info("rule changed id=%s state=%s reason=%r", standing.rule.id, standing.judge.state, standing.judge.reason)
+        judge = standing.judge
+        why = f" reason={judge.reason!r}" if judge.reason else ""  # only of a state that is unknown
+        log.info("rule changed id=%s state=%s%s", standing.rule.id, judge.state, why)
 
     def _put(self, rule: RuleConfig, origin: Origin) -> None:
         camera = rule.camera or self._cameras[0]

@@ -153,3 +153,16 @@ def test_who_cannot_know_says_unknown(tmp_path: Path) -> None:
     all_on()
     standing.check(time.monotonic() + STALE_S + 1, interval_s=60)  # three of its intervals are longer
     assert set(standing.states.values()) == {"ON"}
+
+
+def test_a_change_is_logged_with_a_reason_only_where_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    """Why a state is unknown is of use; that it is ON has no reason."""
+    caplog.set_level("INFO")
+    cup = rule("cup")
+    standing = keeper(None, cup)
+    standing.answered(cup, YES, 1.0)
+    standing.camera_offline("door", "unplugged")
+    assert [record.getMessage() for record in caplog.records if "rule changed" in record.message] == [
+        "rule changed id=cup state=ON",
+        "rule changed id=cup state=unknown reason='The camera is offline: unplugged.'",
+    ]

@@ -31,6 +31,7 @@ _WANTED = {
     "less_than_equal": "write {le:g} or less",
     "string_too_short": "write at least one character",
     "string_too_long": "write at most {max_length} characters",
+    "edge_missing": "write four numbers, [left, top, right, bottom] as fractions",  # a kind of ours
     "too_short": "give at least {min_length}",
     "too_long": "give at most {max_length}, not {actual_length}",
 }
@@ -60,11 +61,10 @@ def key_of(location: Sequence[str | int], tables: Mapping[str, Any]) -> str:
 
 def sentence(problem: dict[str, Any], tables: Mapping[str, Any]) -> str:
     """One problem of pydantic's `ValidationError.errors()` as `mqtt.port: It is 70000; write 65535 or less.`"""
-    kind, value = problem["type"], problem["input"]
-    if kind == "missing" and isinstance(problem["loc"][-1], int):  # an edge of a part of a picture
-        wanted = "write four numbers, [left, top, right, bottom] as fractions"
-        return f"{key_of(problem['loc'][:-1], tables)}: It is {value}; {wanted}."
-    key = key_of(problem["loc"], tables)
+    kind, value, location = problem["type"], problem["input"], problem["loc"]
+    if kind == "missing" and isinstance(location[-1], int):  # pydantic tells each edge that a list lacks
+        kind, location = "edge_missing", location[:-1]
+    key = key_of(location, tables)
     if kind == "extra_forbidden":
         return f"{key}: This key is unknown{_suggestion(problem['loc'])}; remove it or correct its name."
     if kind == "missing":

@@ -23,6 +23,7 @@ _WANTED = {
     "string_type": "write a text in quotes",
     "path_type": "write a text in quotes",
     "tuple_type": "write a list, in brackets",
+    "tables_type": "write one [[{section}]], with two brackets, for each",  # a kind of ours
     "model_type": "write a table",
     "literal_error": "write {expected}",
     "greater_than": "write a number above {gt:g}",
@@ -64,6 +65,9 @@ def sentence(problem: dict[str, Any], tables: Mapping[str, Any]) -> str:
     kind, value, location = problem["type"], problem["input"], problem["loc"]
     if kind == "missing" and isinstance(location[-1], int):  # pydantic tells each edge that a list lacks
         kind, location = "edge_missing", location[:-1]
+    context = problem.get("ctx", {})
+    if kind == "tuple_type" and len(location) == 1:
+        kind, context = "tables_type", {"section": location[0]}
     key = key_of(location, tables)
     if kind == "extra_forbidden":
         return f"{key}: This key is unknown{_suggestion(problem['loc'])}; remove it or correct its name."
@@ -71,7 +75,6 @@ def sentence(problem: dict[str, Any], tables: Mapping[str, Any]) -> str:
         return f"{key}: This key is required; set it."
     if kind == "value_error":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}."
-    context = problem.get("ctx", {})
     wanted = _PATTERNS.get(context.get("pattern", "")) or _WANTED.get(kind, "").format_map(context) or problem["msg"]
     # A camera that is written where a list or a text belongs is shown whole, with its address.
     return f"{key}: It is {without_credentials(repr(value))}; {wanted}."

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
-from edge_app.config_problem import sentence
+from edge_app.config_problem import key_of, sentence
 from edge_app.errors import ConfigError
 from edge_app.settings import Config, repeated_name
 
@@ -54,7 +54,8 @@ def load_config(
     except ValidationError as error:
         # A list that lost its wrong items is also "too short": the items' own problems say it better.
         told = [problem for problem in error.errors() if problem["type"] != "too_short" or not problem["input"]]
-        problems = [sentence(dict(problem)) for problem in told]
+        # Each edge that a part of a picture lacks is a problem of its own, told in the same words.
+        problems = list(dict.fromkeys(sentence(dict(problem), tables) for problem in told))
         # pydantic compares the cameras only when each of them is right.
         problems += [problem for problem in _camera_problems(tables) if problem not in problems]
         raise ConfigError(problems + further) from error
@@ -72,22 +73,23 @@ def check_files(config: Config) -> None:
 def file_problems(tables: Tables) -> list[str]:
     """What is wrong with the files of broker and cameras: missing, unreadable, empty, or a secret open to everybody."""
     problems = []
-    for where, table, key in _named_files(tables):
+    for location, table, key in _named_files(tables):
+        where = key_of((*location, key), tables)
         path = Path(table[key])
         try:
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
-                problems.append(f"{where}.{key}: {path} is not a plain file; name one.")
+                problems.append(f"{where}: {path} is not a plain file; name one.")
                 continue
             content = path.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: a name with a null character
             reason = getattr(error, "strerror", None) or error
-            problems.append(f"{where}.{key}: {path} cannot be read ({reason}); put the file there.")
+            problems.append(f"{where}: {path} cannot be read ({reason}); put the file there.")
             continue
         if key in _SECRETS and mode & 0o007:
-            problems.append(f"{where}.{key}: {path} is open to every user of this machine; run chmod o= {path}.")
+            problems.append(f"{where}: {path} is open to every user of this machine; run chmod o= {path}.")
         if key == "password_file" and not content.split(b"\n", 1)[0].strip():
-            problems.append(f"{where}.{key}: {path} has nothing in its first line; write the password there.")
+            problems.append(f"{where}: {path} has nothing in its first line; write the password there.")
     return problems
 
 
@@ -148,15 +150,15 @@ def _take_credentials(tables: dict[str, Any], environ: Mapping[str, str]) -> Non
             table[key] = str(copy)
 
 
-def _named_files(tables: Tables) -> list[tuple[str, dict[str, Any], str]]:
-    """Each file that the settings name: the dotted place of its table, the table, the key."""
+def _named_files(tables: Tables) -> list[tuple[tuple[str | int, ...], dict[str, Any], str]]:
+    """Each file that the settings name: the place of its table, the table, the key."""
     cameras = tables.get("camera")
-    places: list[tuple[str, Any, tuple[str, ...]]] = [("mqtt", tables.get("mqtt"), _MQTT_FILES)]
+    places: list[tuple[tuple[str | int, ...], Any, tuple[str, ...]]] = [(("mqtt",), tables.get("mqtt"), _MQTT_FILES)]
     for number, camera in enumerate(cameras if isinstance(cameras, list) else []):
-        places.append((f"camera.{number}", camera, ("credentials_file",)))
+        places.append((("camera", number), camera, ("credentials_file",)))
     return [
-        (where, table, key)
-        for where, table, keys in places
+        (location, table, key)
+        for location, table, keys in places
         if isinstance(table, dict)
         for key in keys
         if isinstance(table.get(key), str)

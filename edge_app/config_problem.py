@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -21,6 +23,7 @@ _WANTED = {
     "string_type": "write a text in quotes",
     "path_type": "write a text in quotes",
     "tuple_type": "write a list, in brackets",
+    "tables_type": "write one [[{section}]], with two brackets, for each",  # a kind of ours
     "model_type": "write a table",
     "literal_error": "write {expected}",
     "greater_than": "write a number above {gt:g}",
@@ -29,6 +32,7 @@ _WANTED = {
     "less_than_equal": "write {le:g} or less",
     "string_too_short": "write at least one character",
     "string_too_long": "write at most {max_length} characters",
+    "edge_missing": "write four numbers, [left, top, right, bottom] as fractions",  # a kind of ours
     "too_short": "give at least {min_length}",
     "too_long": "give at most {max_length}, not {actual_length}",
 }
@@ -38,17 +42,39 @@ _PATTERNS = {
 }
 
 
-def sentence(problem: dict[str, Any]) -> str:
+def key_of(location: Sequence[str | int], tables: Mapping[str, Any]) -> str:
+    """`mqtt.port`; of one of several cameras or rules also which: `camera.1.fps (camera number 2, "yard")`.
+
+    The key counts from 0, and who reads it counts from 1.
+    """
+    key = ".".join(str(part) for part in location)
+    if len(location) < 2 or not isinstance(number := location[1], int):
+        return key
+    section = str(location[0])
+    several = tables.get(section)
+    if not isinstance(several, list) or len(several) < 2:
+        return key
+    table = several[number]
+    name = table.get("id" if section == "rule" else "name") if isinstance(table, dict) else None
+    called = f', "{name}"' if isinstance(name, str) and re.search(NAME, name) else ""
+    return f"{key} ({section} number {number + 1}{called})"
+
+
+def sentence(problem: dict[str, Any], tables: Mapping[str, Any]) -> str:
     """One problem of pydantic's `ValidationError.errors()` as `mqtt.port: It is 70000; write 65535 or less.`"""
-    kind, value = problem["type"], problem["input"]
-    key = ".".join(str(part) for part in problem["loc"])
+    kind, value, location = problem["type"], problem["input"], problem["loc"]
+    if kind == "missing" and isinstance(location[-1], int):  # pydantic tells each edge that a list lacks
+        kind, location = "edge_missing", location[:-1]
+    context = problem.get("ctx", {})
+    if kind == "tuple_type" and len(location) == 1:
+        kind, context = "tables_type", {"section": location[0]}
+    key = key_of(location, tables)
     if kind == "extra_forbidden":
         return f"{key}: This key is unknown{_suggestion(problem['loc'])}; remove it or correct its name."
     if kind == "missing":
         return f"{key}: This key is required; set it."
     if kind == "value_error":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}."
-    context = problem.get("ctx", {})
     wanted = _PATTERNS.get(context.get("pattern", "")) or _WANTED.get(kind, "").format_map(context) or problem["msg"]
     # A camera that is written where a list or a text belongs is shown whole, with its address.
     return f"{key}: It is {without_credentials(repr(value))}; {wanted}."

@@ -23,7 +23,7 @@ from edge_app.mqtt.requests import (
 )
 from edge_app.publisher import Publisher
 from edge_app.rules.keeper import RuleKeeper
-from edge_app.rules.orders import rule_from, rule_id
+from edge_app.rules.orders import LIST_KEYS, REMOVE_KEYS, rule_from, rule_id
 from edge_app.rules.rule import MAX_RULES
 from edge_app.scheduler import Scheduler
 from edge_app.store.questions import Questions
@@ -156,10 +156,10 @@ class Reception:
             if command.name == "rule/add":
                 data = self._standing.add(rule_from(command.values, self._rules.max_question_chars))
             elif command.name == "rule/remove":
-                only_keys(dict(command.values), {"id"})
+                only_keys(dict(command.values), REMOVE_KEYS)
                 data = self._standing.remove(rule_id(command.values))
             elif command.name == "rule/list":
-                only_keys(dict(command.values), set())
+                only_keys(dict(command.values), LIST_KEYS)
                 data = {"rules": self._standing.describe(), "limit": MAX_RULES}
             else:
                 raise BadRequestError(f"There is no command {command.name!r}; there are {', '.join(COMMANDS)}.")

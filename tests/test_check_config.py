@@ -118,8 +118,8 @@ def test_wrong_fields_hide_neither_wrong_combinations_nor_missing_files(tmp_path
         "ask.queue_length": "It is 0; write 1 or more",
         "ask.timeout_s": "timeout_s is 61 but max_timeout_s only 60",
         "display.path": "name the picture file",
-        "camera.0.source": "'foo:bar' is of no known kind",
-        "camera.1.fps": "It is 0; write 1 or more",
+        'camera.0.source (camera number 1, "door")': "'foo:bar' is of no known kind",
+        'camera.1.fps (camera number 2, "door")': "It is 0; write 1 or more",
         "camera": "'door' is used twice",
     }
     done = check_config(path, "--json")

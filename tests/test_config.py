@@ -19,6 +19,7 @@ from tests import settings_table
 
 ROOT = Path(__file__).parents[1]
 MINIMAL = '[model]\nbundles = ["bundle"]\n[[camera]]\nname = "door"\nsource = "scene:"\n'
+RULE = '[[rule]]\nid = "cup"\nquestion = "is there a cup?"\n'
 
 
 def load(
@@ -133,12 +134,26 @@ def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> 
         (MINIMAL + "[store]\nanswer_age_d = 0\n", "store.answer_age_d: It is 0; write a number above 0."),
         (MINIMAL.replace("scene:", "rtsp://c/a b"), "camera.0.source: an address holds no white space"),
         (MINIMAL.replace('["bundle"]', "[]"), "model.bundles: It is []; give at least 1."),
-        ("camera = 1\n" + MINIMAL.partition("[[camera]]")[0], "camera: It is 1; write a list"),
+        ("camera = 1\n" + MINIMAL.partition("[[camera]]")[0], "camera: It is 1; write one [[camera]]"),
+        (MINIMAL.replace("[[camera]]", "[camera]"), "write one [[camera]], with two brackets, for each."),
         (MINIMAL.replace("scene:", "foo://a:b@c"), "camera.0.source: the source 'foo://***@c' is of no known kind"),
         (MINIMAL + '[display]\nbackend = "file"\n', "display.path: "),
         (MINIMAL + "crop = [0.5, 0, 0.5, 1]\n", "camera.0.crop: [0.5, 0.0, 0.5, 1.0] is no part of a picture"),
         (MINIMAL + "region = [0, 0, 1, 1.5]\n", "camera.0.region: [0.0, 0.0, 1.0, 1.5] is no part of a picture"),
-        (MINIMAL + "crop = [0, 0, 1]\n", "camera.0.crop.3: This key is required"),
+        (MINIMAL + "crop = [0, 25, 1]\n", "camera.0.crop: It is [0, 25, 1]; write four numbers, [left, top, right,"),
+        (MINIMAL + "region = []\n", "camera.0.region: It is []; write four numbers, [left, top, right, bottom]"),
+        (MINIMAL.replace("scene:", "scene:sed=3"), "camera.0.source: the source 'scene:sed=3' has unknown options;"),
+        (MINIMAL.replace("scene:", "scene:seed=x"), "camera.0.source: the source 'scene:seed=x' has unknown options;"),
+        (
+            MINIMAL + '[display]\npath = "/tmp/a.gif"\n',
+            "display.path: the display writes no file 'a.gif'; let its name",
+        ),
+        (MINIMAL + '[display]\npath = "/tmp/png"\n', "display.path: the display writes no file 'png'; let its name"),
+        (
+            MINIMAL + RULE + "threshold_on = 0.1\n",
+            "rule.0.threshold_off: threshold_on is 0.1, below threshold_off, which is 0.2 by default; raise",
+        ),
+        (MINIMAL + RULE + "region = [0, 0, 0, 1]\n", "rule.0.region: [0.0, 0.0, 0.0, 1.0] is no part of a picture;"),
         (MINIMAL + "rotation = 45\n", "camera.0.rotation: It is 45; write 0, 90, 180 or 270."),
         (MINIMAL + 'credentials_file = "c"\n', "camera.0.credentials_file: credentials_file is set but the source is"),
         (
@@ -151,6 +166,33 @@ def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> 
 def test_an_illegal_configuration_is_refused_with_its_key(tmp_path: Path, text: str, told: str) -> None:
     """Illegal values and combinations are refused at construction, in a sentence that begins with the key."""
     assert any(told in problem for problem in problems(tmp_path, text))
+
+
+def test_of_several_cameras_or_rules_the_one_is_named(tmp_path: Path) -> None:
+    """Keys count from 0 and people from 1: the number as they count, and the name where there is a lawful one."""
+    camera = '[[camera]]\nsource = "scene:"\nrotation = 45\n'
+    text = MINIMAL + camera + 'name = "yard"\n' + camera + 'name = "the attic"\n' + RULE + RULE.replace("cup", "hat")
+    found = problems(tmp_path, text + "cooldown_s = -1\n")
+    wanted = "It is 45; write 0, 90, 180 or 270."
+    assert f'camera.1.rotation (camera number 2, "yard"): {wanted}' in found
+    assert f"camera.2.rotation (camera number 3): {wanted}" in found
+    assert 'rule.1.cooldown_s (rule number 2, "hat"): It is -1; write 0 or more.' in found
+    assert problems(tmp_path, MINIMAL + "rotation = 45\n") == (f"camera.0.rotation: {wanted}",)
+
+
+def test_a_secret_of_the_second_camera_is_told_as_its_own(tmp_path: Path) -> None:
+    """What is wrong with a file is told with the same words about where."""
+    yard = f'[[camera]]\nname = "yard"\nsource = "rtsp://c/"\ncredentials_file = "{tmp_path}/none"\n'
+    config = load(tmp_path, MINIMAL + yard)
+    with pytest.raises(
+        ConfigError, match=r'^camera\.1\.credentials_file \(camera number 2, "yard"\): .* cannot be read'
+    ):
+        check_files(config)
+
+
+def test_a_part_of_a_picture_that_lacks_edges_is_one_problem(tmp_path: Path) -> None:
+    """Not one for each edge."""
+    assert len(problems(tmp_path, MINIMAL + "crop = [0]\n")) == 1
 
 
 def test_a_pipeline_may_hold_an_address_and_white_space(tmp_path: Path) -> None:

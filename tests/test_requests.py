@@ -101,6 +101,32 @@ def test_null_is_the_same_as_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"region": [0.5, 0, 0.1, 1]}, "region is [0.5, 0, 0.1, 1] and must be"),
+        ({"region": [0, 25, 1]}, "region is [0, 25, 1] and must be four numbers"),
+        ({"region": [[[[[[[[1]]]]]]]]}, "region is [[[[[[[...]]]]]]] and must be"),
+        ({"camera": "\u202efront door\n"}, "camera is '\\u202efront door\\n' and must be"),
+        ({"camera": "x" * 5000}, "xxx...xxx"),
+        ({"id": 7}, "id is 7 and must be text"),
+        ({"timeout_s": 61}, "timeout_s is 61 and must be a number above 0 and at most 60"),
+    ],
+)
+def test_a_value_that_is_refused_is_shown(values: dict[str, Any], told: str) -> None:
+    """Whoever reads the answer need not have what was asked; what is long is cut, what is no text is escaped."""
+    message = refusal({"question": "what", **values}).message
+    assert told in message and message.isprintable() and len(message) < 300
+
+
+def test_what_is_no_json_is_called_so() -> None:
+    """Of a question that begins as an object, and of a command that does not."""
+    assert "is not valid JSON; send an object" in refusal(b'{"question": what}').message
+    refused = parse_command(inbound(b"hello", "edge_app/kitchen/request/rule/add"), "rule/add", RULES)
+    assert isinstance(refused, BadRequest)
+    assert refused.message.startswith("The payload is not valid JSON; send an object such as {")
+
+
+@pytest.mark.parametrize(
     ("raw", "cleaned"),
     [
         ("what\x00 is \u202ethis", "what is this"),

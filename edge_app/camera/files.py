@@ -100,7 +100,8 @@ class PictureSource:
         self._untold: list[str] = []
         self._begin_round()
         self.period_s = 1 / fps
-        self.description = f"{path}: {len(self._round)} pictures at {fps} fps"
+        pictures = "1 picture" if len(self._round) == 1 else f"{len(self._round)} pictures"
+        self.description = f"{path}: {pictures} at {fps} fps"
 
     def read(self) -> Picture:
         """The next readable picture; CameraError when a whole round has none."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from edge_app.camera import Picture
 from edge_app.demo.motion import MovingScene
 from edge_app.errors import CameraError
+from edge_app.settings.camera import SCENE_OPTIONS
 
 
 class SceneSource:
@@ -14,7 +13,7 @@ class SceneSource:
 
     def __init__(self, options: str, *, size_px: int, fps: int) -> None:
         """`options` is empty or `seed=N`; the picture is square. CameraError for anything else."""
-        match = re.fullmatch(r"(?:seed=(\d{1,9}))?", options)
+        match = SCENE_OPTIONS.fullmatch(options)
         if match is None:
             raise CameraError(f"The source scene:{options} has unknown options; write scene: or scene:seed=3.")
         seed = int(match[1] or 0)

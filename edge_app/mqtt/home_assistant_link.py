@@ -61,11 +61,10 @@ class HomeAssistant:
         self._payload: bytes | None = None
         self._told: list[tuple[str, str, bool]] | None = None  # the rules in the payload
         self._resend_s: float | None = None  # monotonic time
-        self._is_withdrawing = False
+        self._withdrawn: str | None = None  # the topic, until the broker has taken it back
         if self._announced and (not self._config.enabled or self._announced.topic != self._topic):
-            log.info("home assistant announcement withdrawn topic=%s", self._announced.topic)
             session.set_state(self._announced.topic, b"")  # which removes the device, and the retained message
-            self._is_withdrawing = not self._config.enabled
+            self._withdrawn = self._announced.topic
             self._announced = None
 
     def announce(self, rules: Sequence[Rule] = ()) -> None:
@@ -95,9 +94,11 @@ class HomeAssistant:
 
     def check(self, now_s: float) -> bool:
         """Do what is due; tell whether Home Assistant, which has seen only what is retained, was told again."""
-        if self._is_withdrawing and self._session.connected and self._session.settled:
-            self._is_withdrawing = False
-            self._file.remove()
+        if self._withdrawn and self._session.connected and self._session.settled:
+            log.info("home assistant announcement withdrawn topic=%s", self._withdrawn)
+            self._withdrawn = None
+            if not self._config.enabled:
+                self._file.remove()
         if self._payload is None or self._resend_s is None or now_s < self._resend_s:
             return False
         self._resend_s = None

@@ -1,13 +1,15 @@
 """Strict readers for what strangers send: text, JSON objects and their fields.
 
 The order is the defence: size before parse, strict JSON, strict fields, clean text. Everything that is wrong raises
-BadRequestError with a sentence for the sender, and nothing of the input is echoed unless it has been cleaned.
+BadRequestError with a sentence for the sender, and nothing of the input is echoed unless it has been cleaned, or
+cut and escaped.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import reprlib
 import unicodedata
 from typing import Any
 
@@ -20,6 +22,9 @@ MAX_CHOICES, MAX_CHOICE_CHARS = 64, 64
 CAMERA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 JSON_SCALAR = re.compile(r"-?\d[\d.eE+-]*|null|true|false|NaN|-?Infinity")
 
+_SHORT = reprlib.Repr()  # bounded in length and depth, whatever was sent
+_SHORT.maxstring = 64
+
 
 def clean(text: str) -> str:
     """Normal form NFC; line breaks and tabs as spaces; control, format and bidi characters gone."""
@@ -30,6 +35,11 @@ def clean(text: str) -> str:
     )
     # Taking characters away can bring a letter next to its accent: normalise the remainder again.
     return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
+
+
+def quoted(value: object) -> str:
+    """A value that is refused, as its sender may see it again: cut where it is long, escaped where it is no text."""
+    return _SHORT.repr(value)
 
 
 def cleaned(what: str, text: str, limit_chars: int) -> str:
@@ -80,7 +90,9 @@ def json_object(text: str) -> dict[str, Any]:
     except RecursionError as error:
         raise BadRequestError("The JSON is nested too deeply; send a flat object.") from error
     except ValueError as error:  # syntax, or a number of thousands of digits
-        raise BadRequestError("The payload begins as a JSON object but is not valid JSON; correct it.") from error
+        raise BadRequestError(
+            'The payload is not valid JSON; send an object such as {"key": "text"}, with double quotes.'
+        ) from error
     if not isinstance(values, dict):
         raise BadRequestError("The payload is JSON but not an object; send an object.")
     return values
@@ -90,7 +102,7 @@ def only_keys(values: dict[str, Any], known: set[str]) -> None:
     """Refuse an object with a key that is not in `known`."""
     unknown = sorted(clean(key[:32]) for key in values.keys() - known)
     if unknown:
-        raise BadRequestError(f"The key {unknown[0]!r} is unknown; known are {', '.join(sorted(known))}.")
+        raise BadRequestError(f"The key {unknown[0]!r} is unknown (known: {', '.join(sorted(known))}); leave it out.")
 
 
 def short_text(key: str, value: object, limit_chars: int) -> str | None:
@@ -98,7 +110,9 @@ def short_text(key: str, value: object, limit_chars: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= limit_chars or clean(value) != value:
-        raise BadRequestError(f"{key} must be text of 1 to {limit_chars} plain characters; correct it.")
+        raise BadRequestError(
+            f"{key} is {quoted(value)} and must be text of 1 to {limit_chars} plain characters; correct it."
+        )
     return value
 
 
@@ -117,7 +131,9 @@ def camera_name(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not CAMERA_NAME.fullmatch(value):
-        raise BadRequestError("camera must be the name of a camera (letters, digits, _ and -); see `info`.")
+        raise BadRequestError(
+            f"camera is {quoted(value)} and must be the name of a camera (letters, digits, _ and -); see `info`."
+        )
     return value
 
 
@@ -143,10 +159,13 @@ def region_box(value: object) -> Region | None:
         return None
     edges = [number(edge) for edge in value] if isinstance(value, list) else []
     if len(edges) != 4 or None in edges:
-        raise BadRequestError("region must be four numbers, [x0, y0, x1, y1]; correct it.")
+        raise BadRequestError(f"region is {quoted(value)} and must be four numbers, [x0, y0, x1, y1]; correct it.")
     x0, y0, x1, y1 = (edge for edge in edges if edge is not None)
     if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise BadRequestError("region must hold 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1; correct it.")
+        raise BadRequestError(
+            f"region is {quoted(value)} and must be [x0, y0, x1, y1] as fractions, with 0 <= x0 < x1 <= 1 and "
+            "0 <= y0 < y1 <= 1; correct it."
+        )
     return x0, y0, x1, y1
 
 
@@ -156,7 +175,9 @@ def time_limit_s(value: object, default_s: float, limit_s: float) -> float:
         return default_s
     seconds = number(value)
     if seconds is None or not 0 < seconds <= limit_s:
-        raise BadRequestError(f"timeout_s must be above 0 and at most {limit_s:g}; correct it.")
+        raise BadRequestError(
+            f"timeout_s is {quoted(value)} and must be a number above 0 and at most {limit_s:g}; correct it."
+        )
     return seconds
 
 

@@ -243,7 +243,8 @@ class RuleKeeper:
         has_turned = before is None or before[0] != state
         if before is not None and has_turned:
             standing.since_ts = rfc3339(time.time())
-            log.info("rule changed id=%s state=%s reason=%r", standing.rule.id, state, reason)
+            why = f" reason={reason!r}" if reason else ""  # only of a state that is unknown
+            log.info("rule changed id=%s state=%s%s", standing.rule.id, state, why)
         # In this order: whoever sees the state turn finds the answer that turned it.
         if anew or before != standing.told:
             self._publisher.rule_attributes(standing.rule.id, self._attributes(standing))

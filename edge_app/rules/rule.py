@@ -47,7 +47,10 @@ class RuleConfig(Section):
     @classmethod
     def _has_area(cls, region: Region | None) -> Region | None:
         if region is not None and not (0 <= region[0] < region[2] <= 1 and 0 <= region[1] < region[3] <= 1):
-            raise ValueError("a region has 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1; correct it")
+            raise ValueError(
+                f"{list(region)} is no part of a picture; write [x0, y0, x1, y1] as fractions, "
+                "x0 < x1 and y0 < y1, within 0 to 1"
+            )
         return region
 
     @field_validator("threshold_off")
@@ -55,5 +58,9 @@ class RuleConfig(Section):
     def _not_above_on(cls, threshold_off: float, info: ValidationInfo) -> float:
         threshold_on = info.data.get("threshold_on", threshold_off)
         if threshold_off > threshold_on:
-            raise ValueError(f"threshold_off is {threshold_off:g} but threshold_on only {threshold_on:g}; swap them")
+            by_default = " by default" if threshold_off == cls.model_fields["threshold_off"].default else ""
+            raise ValueError(
+                f"threshold_on is {threshold_on:g}, below threshold_off, which is {threshold_off:g}{by_default}; "
+                "raise threshold_on, or set threshold_off lower"
+            )
         return threshold_off

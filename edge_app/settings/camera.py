@@ -12,6 +12,7 @@ from edge_app.section import Name, Section
 
 NETWORK_KINDS = ("rtsp://", "rtsps://", "http://", "https://")
 SOURCE_KINDS = ("/dev/", "v4l2:", *NETWORK_KINDS, "gst:", "file:", "scene:")
+SCENE_OPTIONS = re.compile(r"(?:seed=([0-9]{1,9}))?")  # what may stand behind scene:
 
 
 def _with_area(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
@@ -74,6 +75,13 @@ class CameraConfig(Section):
         if not source.startswith(SOURCE_KINDS):
             shown = without_credentials(source)
             raise ValueError(f"the source {shown!r} is of no known kind; it begins with {', '.join(SOURCE_KINDS)}")
+        return source
+
+    @field_validator("source")
+    @classmethod
+    def _known_scene(cls, source: str) -> str:
+        if source.startswith("scene:") and not SCENE_OPTIONS.fullmatch(source.removeprefix("scene:")):
+            raise ValueError(f"the source {source!r} has unknown options; write scene: or scene:seed=3")
         return source
 
     @field_validator("credentials_file")

@@ -10,6 +10,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from edge_app.section import Name, Section
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+VIDEO_SUFFIXES = (".mkv", ".avi", ".mp4")
+
 
 class DisplayConfig(Section):
     """Where the overlay is shown."""
@@ -22,8 +25,8 @@ class DisplayConfig(Section):
     path: Path | None = Field(
         default=None,
         validate_default=True,
-        description="File of the `file` backend: a picture (`.png`, `.jpg`) that is replaced, or a video (`.mkv`, "
-        "`.avi`, `.mp4`).",
+        description="File of the `file` backend: a picture (`.png`, `.jpg`, `.jpeg`) that is replaced, or a video "
+        "(`.mkv`, `.avi`, `.mp4`).",
     )
     camera: Name | None = Field(
         default=None,
@@ -39,14 +42,22 @@ class DisplayConfig(Section):
         description="Pictures a second at most; left out: 60 on a screen, 10 in a video, 1 in a picture file.",
     )
     video_mib: int = Field(
-        default=256, ge=1, le=65536, description="Size of a video in MiB; then it becomes `<name>.old<suffix>`."
+        default=256,
+        ge=1,
+        le=65536,
+        description="Size of a video in MiB; then, and at each start, it becomes `<name>.old<suffix>`.",
     )
 
     @field_validator("path")
     @classmethod
-    def _file_needs_path(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+    def _file_is_named(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         if path is None and info.data.get("backend") == "file":
             raise ValueError('backend is "file" but path is not set; name the picture file or video')
+        if path is not None and path.suffix.lower() not in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
+            raise ValueError(
+                f"the display writes no file {path.name!r}; let its name end in {', '.join(PICTURE_SUFFIXES)} for a "
+                f"picture, or in {', '.join(VIDEO_SUFFIXES)} for a video"
+            )
         return path
 
 

@@ -232,3 +232,10 @@ def test_nothing_to_show_is_a_camera_error(tmp_path: Path) -> None:
     ):
         with pytest.raises(CameraError, match=words):
             open_files(str(name), fps=5)
+
+
+def test_pictures_are_counted_in_words_that_fit(tmp_path: Path) -> None:
+    """`info` and the log show it."""
+    for name, told in (("a.png", "1 picture at 15 fps"), ("b.png", "2 pictures at 15 fps")):
+        cv2.imwrite(str(tmp_path / name), THIRDS)
+        assert open_files(str(tmp_path), fps=15).description == f"{tmp_path}: {told}"

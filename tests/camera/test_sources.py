@@ -58,7 +58,7 @@ def test_a_scene_moves_and_is_the_same_for_a_seed() -> None:
 def test_unknown_options_of_a_scene_are_refused() -> None:
     """A misspelt option is told, not ignored."""
     with pytest.raises(CameraError, match=r"scene:sed=3 has unknown options; write scene: or scene:seed=3"):
-        open_source(config("scene:sed=3"))
+        SceneSource("sed=3", size_px=64, fps=5)
 
 
 def test_a_picture_file_is_a_camera(tmp_path: Path) -> None:

@@ -144,8 +144,11 @@ def test_a_node_that_is_told_to_be_silent_takes_its_device_back_once(
     watcher.close()
 
 
-def test_the_removal_waits_for_the_broker(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
-    """A run that ends before the broker has come leaves the removal to the next one."""
+def test_the_removal_waits_for_the_broker(
+    broker: Broker, make_node: MakeNode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that ends before the broker has come leaves the removal to the next one, and does not log it as done."""
+    caplog.set_level("INFO")
     node = make_node(broker.port)
     link(node, tmp_path).announce()
     node.until_settled()
@@ -154,15 +157,25 @@ def test_the_removal_waits_for_the_broker(broker: Broker, make_node: MakeNode, t
     silent = link(node, tmp_path, OFF)
     silent.check(time.monotonic())
     assert (tmp_path / FILE_NAME).exists()
+    assert "withdrawn" not in caplog.text
 
 
-def test_an_announcement_elsewhere_takes_the_old_one_back(broker: Broker, make_node: MakeNode, tmp_path: Path) -> None:
+def test_an_announcement_elsewhere_takes_the_old_one_back(
+    broker: Broker, make_node: MakeNode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another prefix: Home Assistant must not be left with two devices of one name."""
+    caplog.set_level("INFO")
     node = make_node(broker.port)
     link(node, tmp_path).announce()
     node.until_settled()
-    link(node, tmp_path, {**ON, "discovery_prefix": "ha/discovery"}).announce()
+    elsewhere = link(node, tmp_path, {**ON, "discovery_prefix": "ha/discovery"})
+    elsewhere.announce()
     node.until_settled()
+    assert "withdrawn" not in caplog.text
+    for _ in range(2):
+        elsewhere.check(time.monotonic())
+    assert caplog.text.count(f"home assistant announcement withdrawn topic={TOPIC}") == 1
+    assert (tmp_path / FILE_NAME).exists()  # for the next run: what is told now
     assert retained(broker.port) is None
     assert retained(broker.port, "ha/discovery/device/kitchen/config")
 

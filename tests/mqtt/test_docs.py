@@ -56,11 +56,13 @@ def test_payloads_of_the_docs_have_the_fields_of_real_ones(broker: Broker, start
     watcher.publish(f"{NODE}/ask", "what is it")
     watcher.publish(f"{NODE}/request/info", "")
     watcher.publish(f"{NODE}/request/rule/add", '{"id": "cup", "question": "Is there a cup?"}')
+    watcher.publish(f"{NODE}/request/rule/list", '{"transaction": "t1"}')
     for name, topic in {
         "answer": f"{NODE}/answer",
         "caption": f"{NODE}/camera/door/caption",
         "response": f"{NODE}/response/info",
         "rule": f"{NODE}/rule/cup/attributes",
+        "rule_list": f"{NODE}/response/rule/list",
         "info": f"{NODE}/info",
         "health": f"{NODE}/health",
     }.items():
@@ -68,6 +70,10 @@ def test_payloads_of_the_docs_have_the_fields_of_real_ones(broker: Broker, start
         assert real.keys() == printed.keys(), name
         for key in ("timing_ms", "store"):
             assert shape(real.get(key)) == shape(printed.get(key)), (name, key)
+        if name == "rule_list":
+            assert real["data"].keys() == printed["data"].keys()
+            assert real["data"]["rules"][0].keys() >= printed["data"]["rules"][0].keys()
+            assert (real["data"]["limit"], real["transaction"]) == (printed["data"]["limit"], printed["transaction"])
     health = body(watcher.expect(lambda message: message.topic == f"{NODE}/health", "health"))
     assert health["model"].keys() == PAYLOADS["health"]["model"].keys()
     assert shape(health["escalation"]) == shape(PAYLOADS["health"]["escalation"])

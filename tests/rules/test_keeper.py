@@ -372,3 +372,16 @@ def test_what_replaces_a_rule_that_was_refused_is_asked_soon_but_not_at_once() -
     for now_s in (2, 3, 4):
         timetable.put(rule("cup", cooldown_s=now_s), "door", now_s)
     assert timetable.next_s(["door"], 5) == CORRECTED_S
+
+
+def test_a_change_is_logged_with_a_reason_only_where_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    """Why a state is unknown is of use; that it is ON has no reason."""
+    caplog.set_level("INFO")
+    cup = rule("cup")
+    standing = keeper(None, cup)
+    standing.answered(cup, YES, 1.0)
+    standing.camera_offline("door", "unplugged")
+    assert [record.getMessage() for record in caplog.records if "rule changed" in record.message] == [
+        "rule changed id=cup state=ON",
+        "rule changed id=cup state=unknown reason='The camera is offline: unplugged.'",
+    ]

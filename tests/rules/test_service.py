@@ -163,17 +163,18 @@ def test_wrong_orders_are_refused_with_a_sentence(broker: Broker, start: Start, 
     good = {"id": "hat", "question": "is there a hat?"}
     wrong: list[tuple[str, dict[str, Any], str]] = [
         ("add", {**good, "id": "cup"}, "configuration file"),
-        ("add", {**good, "id": "a b"}, "id must be"),
+        ("add", {**good, "id": "a b"}, "id is 'a b' and must be"),
         ("add", {"id": "hat"}, "question must be text"),
         ("add", {**good, "camera": "attic"}, "no camera 'attic'"),
-        ("add", {**good, "threshold_on": 0.1}, "threshold_off is 0.2"),
+        ("add", {**good, "threshold_on": 0.1}, "threshold_on is 0.1, below threshold_off, which is 0.2"),
         ("add", {**good, "consecutive": 0}, "consecutive"),
-        ("add", {**good, "cooldown_s": True}, "cooldown_s must be a number"),
+        ("add", {**good, "cooldown_s": True}, "cooldown_s is True and must be a number"),
         ("add", {**good, "snapshot": True}, "mqtt.allow_rule_snapshots"),
         ("add", {**good, "colour": "red"}, "'colour' is unknown"),
         ("remove", {"id": "cup"}, "configuration file"),
         ("remove", {"id": "hat"}, "no rule 'hat'"),
-        ("list", {"id": "hat"}, "'id' is unknown"),
+        ("list", {"id": "hat"}, "'id' is unknown (known: transaction)"),
+        ("remove", {"camera": "door"}, "'camera' is unknown (known: id, transaction)"),
         ("rename", {}, "no command 'rule/rename'"),
     ]
     for verb, values, expected in wrong:

@@ -18,6 +18,7 @@ from edge_app.screen.picture_file import PictureFile
 from edge_app.screen.video_file import CODECS, VideoFile
 from edge_app.screen.window import Window
 from edge_app.settings import DisplayConfig
+from edge_app.settings.outputs import VIDEO_SUFFIXES
 
 
 def plain(colour: tuple[int, int, int], height_px: int = 720, width_px: int = 1280) -> NDArray[np.uint8]:
@@ -33,6 +34,11 @@ def frames(path: Path) -> list[NDArray[np.uint8]]:
         if not ok:
             return found
         found.append(np.asarray(image, np.uint8))
+
+
+def test_every_video_that_may_be_named_has_a_codec() -> None:
+    """What the configuration lets pass as a video is written as one, and not as a picture."""
+    assert tuple(CODECS) == VIDEO_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", CODECS)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -66,13 +66,13 @@ def _mistakes(good: str) -> Iterator[tuple[str, bytes]]:
 
 def _with(text: str, section: str, field: str, line: str) -> str:
     """The file with one more line in a section, in place of the field's own."""
-    headers = (f"[{section}]", f"[[{section}]]")
+    header = f"[[{section}]]" if get_origin(Config.model_fields[section].annotation) is tuple else f"[{section}]"
     lines, inside = [], False
-    for each in text.splitlines() + ([] if any(header in text for header in headers) else [headers[0]]):
-        inside = each in headers if each.startswith("[") else inside
+    for each in text.splitlines() + ([] if header in text else [header]):
+        inside = each == header if each.startswith("[") else inside
         if not (inside and each.startswith(f"{field} = ")):
             lines.append(each)
-        if each in headers:
+        if each == header:
             lines.append(line)
     return "\n".join([*lines, ""])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edge_app.mqtt import home_assistant
 from edge_app.mqtt.home_assistant_link import FILE_NAME, GONE_KEPT, JITTER_S, HomeAssistant
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.topics import Topics
@@ -242,3 +243,27 @@ def test_the_service_announces_rules_of_both_origins_as_they_come_and_go(broker:
     wait_until(lambda: component("rule.cup.state") == {"platform": "binary_sensor"}, "its removal")
     assert component("rule.dark.state")["name"] == "is it dark?"
     watcher.close()
+
+
+def test_entities_that_find_no_room_are_left_out_and_said_to_be(
+    broker: Broker,
+    make_node: MakeNode,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last pictures of rules are not announced, or no more, and the log says how many entities those are."""
+    node = make_node(broker.port)
+    home = link(node, tmp_path)
+    rules = [Question(f"r{number}", "?", snapshot=True) for number in range(8)]
+    home.announce(rules)
+    assert home._payload is not None and "not told of all" not in caplog.text
+    monkeypatch.setattr(home_assistant, "MOST_BYTES", len(home._payload) - 2000)
+    home.announce(rules[:-1])
+    node.until_settled()
+    found = told(broker.port)
+    live = [key for key, component in found.items() if len(component) > 1]
+    (line,) = [record.message for record in caplog.records if "not told of all" in record.message]
+    assert line.endswith(f"told={len(live)} left_out={16 + 14 - len(live)}")
+    assert "rule.r0.state" in live and "rule.r6.snapshot" not in live
+    assert found["rule.r6.snapshot"] == {"platform": "image"}

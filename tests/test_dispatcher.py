@@ -68,11 +68,13 @@ class Desk:
         self.regions: list[Region | None] = []  # of each request
         topics = Topics("edge_app", "kitchen")
         connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, Inbox().offer)
-        store = Store(None, StoreConfig())
+        self.store = store = Store(None, StoreConfig())
         publisher = Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds())
+        self.topics, self.publisher = topics, publisher
         self.rules = rules = RuleKeeper((), self.cameras.names(), publisher, None)
+        self.scheduler = Scheduler(self.cameras.names(), interval_s, 4, rules.timetable)
         self.dispatcher = Dispatcher(
-            Scheduler(self.cameras.names(), interval_s, 4, rules.timetable),
+            self.scheduler,
             self.cameras,
             publisher,
             submit=self._submit,

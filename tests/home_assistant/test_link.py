@@ -13,13 +13,14 @@ from edge_app.mqtt import home_assistant
 from edge_app.mqtt.home_assistant_link import FILE_NAME, GONE_KEPT, JITTER_S, HomeAssistant
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.topics import Topics
+from edge_app.rules.rule import MAX_RULES
 from edge_app.settings import Config
-from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
+from tests.broker import Broker, Watcher, body, broker, make_broker, needs_mosquitto, wait_until
 from tests.home_assistant.test_components import Question
-from tests.mqtt.node import MakeNode, Node, make_node
-from tests.service.harness import Start, camera_online, start
+from tests.mqtt.node import MakeBroker, MakeNode, Node, make_node
+from tests.service.harness import ANSWER, NODE, Start, answer_to, ask, camera_online, start
 
-__all__ = ["broker", "make_node", "start"]
+__all__ = ["broker", "make_broker", "make_node", "start"]
 pytestmark = needs_mosquitto
 TOPIC = "homeassistant/device/kitchen/config"
 TOPICS = Topics("edge_app", "kitchen", "homeassistant/status")
@@ -267,3 +268,21 @@ def test_entities_that_find_no_room_are_left_out_and_said_to_be(
     assert line.endswith(f"told={len(live)} left_out={16 + 14 - len(live)}")
     assert "rule.r0.state" in live and "rule.r6.snapshot" not in live
     assert found["rule.r6.snapshot"] == {"platform": "image"}
+
+
+def test_rules_that_come_by_mqtt_cannot_cut_the_board_off(make_broker: MakeBroker, start: Start) -> None:
+    """64 with pictures and the longest questions: one connection, one response each, and a question is answered."""
+    broker = make_broker("allow_anonymous true\nmax_packet_size 131072")
+    watcher = Watcher(broker.port, f"{NODE}/response/#", ANSWER, f"{NODE}/camera/#")
+    allowed = {"EDGE_APP_MQTT__ALLOW_RULE_SNAPSHOTS": "true"}
+    service = start(broker.port, "[home_assistant]\nenabled = true\n", environ=allowed)
+    camera_online(watcher)
+    for number in range(MAX_RULES):
+        rule = {"id": f"{number:064d}", "question": "\U00010400" * 256, "snapshot": True}
+        watcher.publish(f"{NODE}/request/rule/add", json.dumps(rule, ensure_ascii=False))
+    wait_until(lambda: watcher.count(f"{NODE}/response/rule/add") == MAX_RULES, "the responses")
+    ask(watcher, "q1")
+    assert answer_to(watcher, "q1")["status"] == "ok"
+    statuses = {body(message)["status"] for message in watcher.messages if "/response/" in message.topic}
+    watcher.close()
+    assert (statuses, service.log.count("mqtt connected"), retained(broker.port) is None) == ({"ok"}, 1, False)

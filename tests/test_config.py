@@ -132,7 +132,7 @@ def test_five_errors_are_all_reported_with_their_dotted_keys(tmp_path: Path) -> 
         (MINIMAL + '[caption]\ninterval_s = "5"\n', "caption.interval_s: It is '5'; write a number, without quotes."),
         (MINIMAL + "[caption]\ninterval_s = inf\n", "caption.interval_s: It is inf; write"),
         (MINIMAL + "[store]\nanswer_age_d = 0\n", "store.answer_age_d: It is 0; write a number above 0."),
-        (MINIMAL.replace("scene:", "rtsp://c/a b"), "camera.0.source: an address holds no white space"),
+        (MINIMAL.replace("scene:", "rtsp://c/a b"), "camera.0.source: an address holds no white space and"),
         (MINIMAL.replace('["bundle"]', "[]"), "model.bundles: It is []; give at least 1."),
         ("camera = 1\n" + MINIMAL.partition("[[camera]]")[0], "camera: It is 1; write a list"),
         (MINIMAL.replace("scene:", "foo://a:b@c"), "camera.0.source: the source 'foo://***@c' is of no known kind"),
@@ -267,6 +267,7 @@ def test_a_secret_of_a_pipeline_is_not_shown(tmp_path: Path, secret: str) -> Non
         "rtsp:/admin:s3cret@c",
         "admin:s3cret@c",
         "rtsp://admin:s3 cret@c/",
+        "http://c/video?pwd=s3cret\x01",
     ],
 )
 def test_a_password_that_spoils_its_address_is_refused_and_not_shown(tmp_path: Path, source: str) -> None:
@@ -289,6 +290,7 @@ def test_published_configuration_holds_no_secret(tmp_path: Path) -> None:
     assert without_credentials("rtsp://a:b/c@host/x") == "rtsp://***@host/x"
     assert without_credentials("rtsp://a:b@host/x@y") == "rtsp://***@y"  # rather too much than too little
     assert without_credentials("http://host/video?user=a&pwd=b") == "http://host/video?***"
+    assert without_credentials('gst:x location="http://a:b c@h/" ! y') == 'gst:x location="http://***@h/" ! y'
     assert without_credentials("file:/tmp/a?.jpg") == "file:/tmp/a?.jpg"
     assert without_credentials("file:/tmp/a@b.jpg") == "file:/tmp/a@b.jpg"
 

@@ -68,9 +68,10 @@ class CameraConfig(Section):
     @field_validator("source")
     @classmethod
     def _known_kind(cls, source: str) -> str:
-        if "://" in source and not source.startswith("gst:") and re.search(r"\s", source):
+        if "://" in source and not source.startswith("gst:") and re.search(r"[\s\x00-\x1f\x7f]", source):
             raise ValueError(
-                "an address holds no white space; write %20, and %40 for an @ or %2F for a / in a password"
+                "an address holds no white space and no control character; write %20, and %40 for an @ or %2F for a / "
+                "in a password"
             )
         if source.startswith(NETWORK_KINDS) and not _is_address(source):
             raise ValueError(
@@ -128,6 +129,10 @@ def without_credentials(source: str) -> str:
     Of a GStreamer pipeline also the properties of its sources that are called so: `user-pw=secret` is `user-pw=***`.
     """
     source = _SECRET_PROPERTY.sub(r"\1\2***", source)
+    if source.startswith(
+        "gst:"
+    ):  # where white space may stand in an address, quoted or escaped: up to the next element
+        source = re.sub(r"([a-z][a-z0-9+.-]*://)[^!]*@", r"\1***@", source, flags=re.IGNORECASE)
     # To the last @ of the word: people forget to percent-encode the slash of a password.
     without_login = re.sub(r"([a-z][a-z0-9+.-]*://)\S*@", r"\1***@", source, flags=re.IGNORECASE)
     return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)

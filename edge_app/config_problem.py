@@ -10,7 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from edge_app.section import NAME
-from edge_app.settings import Config, without_credentials
+from edge_app.settings import Config
+from edge_app.settings.camera import without_login
 from edge_app.settings.mqtt import TOPIC
 
 # What to write, by the type of pydantic's error; the braces are filled from its context. Each is told with the value.
@@ -76,8 +77,21 @@ def sentence(problem: dict[str, Any], tables: Mapping[str, Any]) -> str:
     if kind == "value_error":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}."
     wanted = _PATTERNS.get(context.get("pattern", "")) or _WANTED.get(kind, "").format_map(context) or problem["msg"]
-    # A camera that is written where a list or a text belongs is shown whole, with its address.
-    return f"{key}: It is {without_credentials(repr(value))}; {wanted}."
+    return f"{key}: It is {_without_secrets(value)!r}; {wanted}."
+
+
+def _without_secrets(value: Any) -> Any:
+    """`value`, a camera that is written where a list or a text belongs, say, as it may be shown.
+
+    Its texts one by one: the quotes and backslashes that `repr` adds would end a password, or seem to.
+    """
+    if isinstance(value, str):
+        return without_login(value)
+    if isinstance(value, list | tuple):
+        return [_without_secrets(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _without_secrets(each) for name, each in value.items()}
+    return value
 
 
 def _suggestion(location: tuple[str | int, ...]) -> str:

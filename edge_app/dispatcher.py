@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge_app.gate import Gate
@@ -88,6 +88,11 @@ class Dispatcher:
         """Awaited jobs that have not begun."""
         return len(self._scheduler.waiting)
 
+    @property
+    def has_room(self) -> bool:
+        """Another question would not be told `busy`."""
+        return self._scheduler.has_room
+
     def ask(self, question: Question) -> None:
         """Take a question; from here on its answer is owed."""
         deadline_s = time.monotonic() + question.timeout_s
@@ -147,9 +152,9 @@ class Dispatcher:
         poll_s = FRAME_POLL_S if self._novelty.moves(online) else STILL_POLL_S
         return min(deadline_s, max(due_s, time.monotonic() + poll_s))
 
-    def shut_down(self) -> None:
-        """Settle every debt with `model_unavailable`, because the service ends."""
-        for job in self._unsettled():
+    def shut_down(self, not_asked: Sequence[Question] = ()) -> None:
+        """Settle every debt, and those of questions `not_asked` yet, with `model_unavailable`: the service ends."""
+        for job in (*self._unsettled(), *(Job(each.camera or "", question=each) for each in not_asked)):
             self._fail(job, "model_unavailable", "The service is shutting down; ask again when it is online.")
         self._scheduler.drain()
 
@@ -167,6 +172,8 @@ class Dispatcher:
             self._fail(job, "camera_unavailable", message)
         elif self.model_problem is not None:
             self._fail(job, "model_unavailable", f"The model cannot start: {self.model_problem}")
+        elif job.deadline_s <= time.monotonic():
+            self._time_out(job)
         elif not self._scheduler.add(job):
             self._fail(job, "busy", f"{self.queue_length} questions are waiting already; ask again later.")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +30,7 @@ from edge_app.store.questions import Questions
 
 COMMANDS = ("caption", "info", "rule/add", "rule/list", "rule/remove")
 PATIENCE_S = 15.0  # for a camera to deliver; then a question that has waited for it is told that it does not
+CAPTIONS_KEPT = 64  # commands for a caption whose repetitions are known: more than a broker holds back for us
 PATIENT = 32  # questions that may wait so; those of an earlier run besides
 
 log = logging.getLogger(__name__)
@@ -51,12 +52,13 @@ class Reception:
         standing: RuleKeeper,
     ) -> None:
         self.dropped: Counter[str] = Counter()
-        """Messages with no effect and no reply, by reason."""
+        """Messages with no effect and no reply, by reason; `repeated` ones had both before."""
         self._rules, self._dispatcher, self._scheduler = rules, dispatcher, scheduler
         self._publisher, self._questions, self._ids, self._info = publisher, questions, ids, info
         self._patient: list[tuple[Question, float, float]] = []  # question, its deadline, the end of our patience
         self._standing = standing
         self._orders: list[tuple[Command, dict[str, Any]]] = []  # about rules, with what is to be responded
+        self._captions: deque[str] = deque(maxlen=CAPTIONS_KEPT)  # deliveries of caption commands
 
     def handle(self, message: Inbound) -> None:
         """Take one message from the network; nothing in it makes this raise."""
@@ -64,6 +66,8 @@ class Reception:
         if message.retained:
             # The broker would deliver it again at each connect: an old command, not a new one.
             self.dropped["retained"] += 1
+        elif kind == "request" and message.repeated and self._is_known(message.delivery):
+            self.dropped["repeated"] += 1
         elif kind == "ask":
             self._ask(message)
         elif kind == "set":
@@ -76,14 +80,18 @@ class Reception:
     def resume(self, now_s: float) -> None:
         """Ask what waits for a camera to start, and what an earlier run did not answer, as soon as the camera delivers.
 
-        Not for ever, though.
+        And as soon as the queue has room: all of them come at once then, and more than it holds. Not for ever, though.
         """
         if found := self._questions.found():
             log.info("questions of an earlier run are asked again questions=%d", len(found))
             self._patient += [(each, now_s + each.timeout_s, now_s + PATIENCE_S) for each in found]
         waiting = []
         for question, deadline_s, patience_s in self._patient:
-            if self._dispatcher.can_see(question.camera) or now_s >= min(deadline_s, patience_s):
+            if self._dispatcher.can_see(question.camera):
+                is_due = self._dispatcher.has_room or now_s >= deadline_s
+            else:
+                is_due = now_s >= min(deadline_s, patience_s)
+            if is_due:
                 self._dispatcher.ask(dataclasses.replace(question, timeout_s=deadline_s - now_s))
             else:
                 waiting.append((question, deadline_s, patience_s))
@@ -96,6 +104,11 @@ class Reception:
             self._publisher.respond(command, command.name, data={**data, "problem": self._standing.problem})
         self._orders.clear()
 
+    def shut_down(self) -> None:
+        """Settle every debt, because the service ends."""
+        self._dispatcher.shut_down([question for question, _, _ in self._patient])
+        self._patient.clear()
+
     def publish_settings(self) -> None:
         """Publish all settings as they are."""
         self._publisher.setting("pause", "ON" if self._scheduler.paused else "OFF")
@@ -104,22 +117,33 @@ class Reception:
 
     def _ask(self, message: Inbound) -> None:
         question = parse_question(message, self._rules, self._ids.next)
+        is_known = message.repeated and self._questions.is_known(message.delivery)
         if not isinstance(question, BadRequest):
-            pending = question.retryable and self._questions.is_pending(question.fingerprint)
-            if pending or (message.repeated and self._questions.is_known(question.delivery)):
+            if is_known or (question.retryable and self._questions.is_pending(question.fingerprint)):
                 self._dispatcher.counts["duplicate_questions"] += 1
                 return
             self._questions.accept(question)
+            now_s = time.monotonic()
+            if self._patient:
+                self.resume(now_s)  # they came first
             if self._dispatcher.may_see_soon(question.camera) and len(self._patient) < PATIENT:
                 # Whoever sees `online` may ask, and the broker brings what was asked while the service was off.
-                now_s = time.monotonic()
                 self._patient.append((question, now_s + question.timeout_s, now_s + PATIENCE_S))
             else:
                 self._dispatcher.ask(question)
             return
+        if is_known:
+            self.dropped["repeated"] += 1
+            return
+        if message.receipt is not None:
+            self._questions.remember(message.delivery)
         self._dispatcher.counts["bad_request"] += 1
         result = failed("answer", "bad_request", question.message, now_unix_s=time.time(), id=question.id)
         self._publisher.answer(question, result)
+
+    def _is_known(self, delivery: str) -> bool:
+        """Whether a message that the broker sends again had its effect before; only our acknowledgement was lost."""
+        return delivery in self._captions or self._questions.is_known(delivery)
 
     def _set(self, message: Inbound, key: str) -> None:
         try:
@@ -139,12 +163,17 @@ class Reception:
 
     def _command(self, message: Inbound, name: str) -> None:
         command = parse_command(message, name, self._rules)
+        if isinstance(command, Command) and command.name == "caption":
+            # Its response comes later, and not after a restart: then the repetition is to be taken.
+            self._captions.append(message.delivery)
+            self._dispatcher.caption_now(command)
+            return
+        if message.receipt is not None:
+            self._questions.remember(message.delivery)  # in the same transaction as the response
         if isinstance(command, BadRequest):
             self._refuse(command, name, command.message)
         elif command.name == "info":
             self._publisher.respond(command, name, data=self._info())
-        elif command.name == "caption":
-            self._dispatcher.caption_now(command)
         elif command.name.startswith("rule/"):
             self._rule_command(command)
         else:

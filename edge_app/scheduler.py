@@ -97,9 +97,14 @@ class Scheduler:
         """The awaited jobs, in the order in which they will run."""
         return tuple(self._waiting)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another awaited job may be queued."""
+        return len(self._waiting) < self._queue_length
+
     def add(self, job: Job) -> bool:
         """Queue an awaited job; False if the queue is full."""
-        if len(self._waiting) >= self._queue_length:
+        if not self.has_room:
             return False
         self._waiting.append(job)
         return True

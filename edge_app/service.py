@@ -292,7 +292,7 @@ class Service:
     def _say_farewell(self) -> None:
         """Settle every debt, publish `offline`, and give the broker a moment to acknowledge both."""
         self._notifier.send("STOPPING=1")
-        self._dispatcher.shut_down()
+        self._reception.shut_down()
         deadline_s = time.monotonic() + FAREWELL_S
         self._finish_sending(deadline_s - FAREWELL_S / 2)  # who sees `offline` need not wait for an answer any more
         self._session.close()

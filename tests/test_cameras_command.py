@@ -94,6 +94,19 @@ def test_closed_device_is_told_with_the_mend(
     assert text == "/dev/video4  ipu6 (isys, PCI)  gives only BG10, which is no picture\n"
 
 
+@pytest.mark.parametrize("problem", ["", "gives nothing"])
+def test_what_a_device_says_of_itself_moves_no_cursor(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """Control sequences and line breaks in the names of a USB device are shown, and not obeyed."""
+    device = dataclasses.replace(
+        WEBCAM, card="Cam\x1b]0;pwn\x07\x1b[2J", bus="usb\n/dev/video9", unusable=("H\x1b[6",), problem=problem
+    )
+    text = shown([device], as_json=False, capsys=capsys, monkeypatch=monkeypatch)
+    assert "Cam\\x1b]0;pwn\\x07\\x1b[2J (uvcvideo, usb\\n/dev/video9)" in text
+    assert all(line.isprintable() for line in text.splitlines())
+
+
 def test_no_camera_is_a_clear_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing found is said, with what to do."""
     assert "No V4L2 camera" in shown([], as_json=False, capsys=capsys, monkeypatch=monkeypatch)

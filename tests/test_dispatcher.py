@@ -72,8 +72,9 @@ class Desk:
         self.requests: list[dict[str, Any]] = []
         topics = Topics("edge_app", "kitchen")
         connection = Connection(MqttConfig(), "kitchen", topics.availability, lambda _: None, Inbox().offer)
-        store = Store(None, StoreConfig())
+        self.store = store = Store(None, StoreConfig())
         publisher = Publisher(Session(connection, topics, store.outbox), topics, store.questions, MessageIds())
+        self.topics, self.publisher = topics, publisher
         self.rules = rules = RuleKeeper((), self.cameras.names(), publisher, None, allow_snapshots=True)
         for camera in self.cameras.names():
             rules.camera_online(camera)

@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING
 
+from edge_app.camera.address import host_and_port
 from edge_app.camera.jpeg import decode_jpeg
 from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
@@ -105,10 +106,8 @@ def open_http(url: str) -> http.client.HTTPResponse:
     The proxy of the environment is not used: cameras are on the local network. CameraError says why it failed.
     """
     name = without_credentials(url)
-    try:
-        request, passwords = _request(url)
-    except ValueError as error:
-        raise CameraError(f"{name} is not an address ({error}); write http://HOST:PORT/PATH.") from error
+    host_and_port(url)  # of what is no address, the errors below would quote a part
+    request, passwords = _request(url)
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),
         urllib.request.HTTPBasicAuthHandler(passwords),

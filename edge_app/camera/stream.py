@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
 from edge_app.camera import FrameSource, Picture
+from edge_app.camera.address import host_and_port
 from edge_app.camera.mjpeg import MjpegSource, is_mjpeg, open_http
 from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
@@ -17,12 +17,11 @@ from edge_app.settings import without_credentials
 
 OPEN_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000  # FFmpeg's own would be 30 s; it never recovers from a stall, so the worker reopens
-DEFAULT_PORT = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 def open_stream(url: str, *, fps: float) -> FrameSource:
     """Connect to `url` (rtsp, rtsps, http, https); CameraError says why that failed."""
-    if urlsplit(url).scheme in {"http", "https"}:
+    if url.startswith(("http://", "https://")):
         response = open_http(url)
         if is_mjpeg(response):
             return MjpegSource(response, url, fps=fps)
@@ -35,11 +34,7 @@ def open_stream(url: str, *, fps: float) -> FrameSource:
 def _check_reachable(url: str) -> None:
     """Connect and hang up: the system says what is wrong, and FFmpeg only that something is."""
     name = without_credentials(url)
-    parts = urlsplit(url)
-    try:
-        address = (parts.hostname or "", parts.port or DEFAULT_PORT[parts.scheme])
-    except ValueError as error:
-        raise CameraError(f"{name} is not an address ({error}); write rtsp://HOST:PORT/PATH.") from error
+    address = host_and_port(url)
     try:
         socket.create_connection(address, timeout=OPEN_TIMEOUT_MS / 1000).close()
     except OSError as error:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from edge_app.camera.devices import Device, FrameSize, list_devices
+from edge_app.shown import shown
 
 NONE_FOUND = (
     "No V4L2 camera is connected: there is no capture device at /dev/video*. Plug one in and look again. A camera of "
@@ -88,15 +89,16 @@ def _area(size: FrameSize) -> int:
 
 def describe(device: Device, name: str) -> str:
     """A device for a person: what it is, what it can, how to write it into the configuration."""
-    what = f"{device.card} ({device.driver}, {device.bus})" if device.driver else ""
+    # A device says of itself what its maker, or whoever plugs it in, has put there.
+    what = shown(f"{device.card} ({device.driver}, {device.bus})") if device.driver else ""
     if device.problem:
         mend = "" if device.driver else "; if rights are missing: sudo usermod -aG video $USER"
-        return f"{device.path}  {what}{'  ' if what else ''}{device.problem}{mend}"
+        return f"{device.path}  {what}{'  ' if what else ''}{shown(device.problem)}{mend}"
     lines = [f"{device.path}  {what}"]
     for pixel_format, sizes in device.formats.items():
         lines.append(f"  {pixel_format:<5} {', '.join(map(_size, sizes)) or 'sizes unknown'}")
     if device.unusable:
-        lines.append(f"  not usable: {', '.join(device.unusable)}")
+        lines.append(f"  not usable: {shown(', '.join(device.unusable))}")
     table = proposal(device, name) or {}
     lines += ["  [[camera]]", *(f"  {key} = {json.dumps(value)}" for key, value in table.items())]
     return "\n".join(lines)

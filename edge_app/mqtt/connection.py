@@ -40,6 +40,8 @@ from edge_app.mqtt.requests import Inbound, Receipt
 from edge_app.settings import MqttConfig
 
 MAX_PACKET_BYTES = 64 * 1024  # asked of an MQTT 5 broker; a 200 MB message would otherwise reach our memory
+# The largest packet for a broker that does not say what it takes. One of 3.1.1 cannot, and would end the connection.
+UNSAID_LIMIT_BYTES = {"5": 2**28, "3.1.1": 128 * 1024}  # no limit; that of docs/mosquitto/mosquitto.conf
 SESSION_TAKEN_OVER = 0x8E
 FINAL_REFUSALS = (0x87, 0x90, 0x95, 0x99)  # not authorized, bad topic name, packet too large, bad payload format
 WINDOW = 8  # unacknowledged messages on the wire; the strictest usual broker (HiveMQ) allows 10
@@ -231,11 +233,8 @@ class Connection:
         client.drop_out_messages()
         self._connected_s = time.monotonic()
         self._number += 1
-        self._post(
-            Connected(
-                packet_maximum_bytes=getattr(properties, "MaximumPacketSize", 2**28),
-            )
-        )
+        unsaid_bytes = UNSAID_LIMIT_BYTES[self._config.protocol]
+        self._post(Connected(packet_maximum_bytes=getattr(properties, "MaximumPacketSize", unsaid_bytes)))
 
     @_guarded
     def _on_connect_fail(self, client: Client, _data: Any) -> None:

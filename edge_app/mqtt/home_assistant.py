@@ -17,6 +17,8 @@ from edge_app.messages import encode
 from edge_app.mqtt.topics import Topics
 
 STATE_CHARS = 255  # Home Assistant refuses a longer state, and longer text
+NAME_BYTES = 96  # of a rule's question in the name of its entity
+MOST_BYTES = 96 * 1024  # of all components: the message is to stay below the 128 KiB of docs/mosquitto/mosquitto.conf
 EVENT_TYPES = ("bundle_rolled_back", "gap", "rule_off", "rule_on", "store_spoilt")  # it drops those it was not told of
 
 Component = dict[str, Any]
@@ -43,8 +45,8 @@ def discovery(
     topics: Topics, device_name: str, version: str, components: Mapping[str, Component], gone: Mapping[str, str]
 ) -> bytes:
     """The payload. `gone` has the platforms of the components that Home Assistant is to remove."""
-    identifier = f"edge_app_{topics.node}"
-    described = {key: {"unique_id": f"{identifier}.{key}", **component} for key, component in components.items()}
+    identifier = _identifier(topics)
+    described = {key: _described(topics, key, component) for key, component in components.items()}
     removed = {key: {"platform": platform} for key, platform in gone.items()}
     return encode(
         {
@@ -62,18 +64,37 @@ def discovery(
     )
 
 
+def fitting(topics: Topics, components: Mapping[str, Component]) -> dict[str, Component]:
+    """The first of `components`, as many as MOST_BYTES have room for: a broker may take no larger message."""
+    found: dict[str, Component] = {}
+    left_bytes = MOST_BYTES
+    for key, component in components.items():
+        left_bytes -= len(encode({key: _described(topics, key, component)}))
+        if left_bytes < 0:
+            break
+        found[key] = component
+    return found
+
+
 def components(
     topics: Topics, cameras: Sequence[str], rules: Sequence[Rule] = (), *, max_question_chars: int = STATE_CHARS
 ) -> dict[str, Component]:
-    """All entities of a node, by key."""
-    found: dict[str, Component] = {}
+    """All entities of a node, by key; what can be spared the least first, pictures of rules last."""
+    found = {**_node(topics), **_diagnostics(topics)}
     for camera in cameras:
         label = f" {camera}" if len(cameras) > 1 else ""
         entities = _camera(topics, camera, label, max_question_chars)
         found |= {f"camera.{camera}.{key}": entity for key, entity in entities.items()}
-    for rule in rules:
-        found |= {f"rule.{rule.id}.{key}": entity for key, entity in _rule(topics, rule).items()}
-    return {**found, **_node(topics), **_diagnostics(topics)}
+    found |= {f"rule.{rule.id}.state": _rule_state(topics, rule) for rule in rules}
+    return found | {f"rule.{rule.id}.snapshot": _rule_snapshot(topics, rule) for rule in rules if rule.snapshot}
+
+
+def _identifier(topics: Topics) -> str:
+    return f"edge_app_{topics.node}"
+
+
+def _described(topics: Topics, key: str, component: Component) -> Component:
+    return {"unique_id": f"{_identifier(topics)}.{key}", **component}
 
 
 def _camera(topics: Topics, camera: str, label: str, max_question_chars: int) -> dict[str, Component]:
@@ -148,26 +169,32 @@ def _camera(topics: Topics, camera: str, label: str, max_question_chars: int) ->
     }
 
 
-def _rule(topics: Topics, rule: Rule) -> dict[str, Component]:
-    """Whether a standing question is answered with yes, and the picture of its newest event where that is published."""
-    entities: dict[str, Component] = {
-        "state": {
-            "platform": "binary_sensor",
-            "name": rule.question[:STATE_CHARS],
-            "icon": "mdi:eye-check",
-            "state_topic": topics.rule(rule.id, "state"),
-            "value_template": "{{ value if value in ('ON', 'OFF') else 'None' }}",  # None: unknown to Home Assistant
-            "json_attributes_topic": topics.rule(rule.id, "attributes"),
-        }
+def _rule_state(topics: Topics, rule: Rule) -> Component:
+    """Whether a standing question is answered with yes."""
+    return {
+        "platform": "binary_sensor",
+        "name": _short(rule.question),
+        "icon": "mdi:eye-check",
+        "state_topic": topics.rule(rule.id, "state"),
+        "value_template": "{{ value if value in ('ON', 'OFF') else 'None' }}",  # None: unknown to Home Assistant
+        "json_attributes_topic": topics.rule(rule.id, "attributes"),
     }
-    if rule.snapshot:
-        entities["snapshot"] = {
-            "platform": "image",
-            "name": f"Picture: {rule.question}"[:STATE_CHARS],
-            "image_topic": topics.rule(rule.id, "snapshot"),
-            "content_type": "image/jpeg",
-        }
-    return entities
+
+
+def _rule_snapshot(topics: Topics, rule: Rule) -> Component:
+    """The picture of the newest event of a rule that publishes it."""
+    return {
+        "platform": "image",
+        "name": f"Picture: {_short(rule.question)}",
+        "image_topic": topics.rule(rule.id, "snapshot"),
+        "content_type": "image/jpeg",
+    }
+
+
+def _short(question: str) -> str:
+    """A question as far as NAME_BYTES have room for it; the attributes have the whole."""
+    cut = question.encode("utf-8")[:NAME_BYTES].decode("utf-8", "ignore")
+    return question if cut == question else f"{cut.rstrip()}…"
 
 
 def _node(topics: Topics) -> dict[str, Component]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import edge_app
 from edge_app.durable import replace_text
-from edge_app.mqtt.home_assistant import Rule, components, discovery
+from edge_app.mqtt.home_assistant import Rule, components, discovery, fitting
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.session import Session
 from edge_app.mqtt.topics import Topics
@@ -73,7 +73,12 @@ class HomeAssistant:
         if not self._config.enabled or told == self._told:
             return
         self._told = told
-        found = components(self._topics, self._cameras, rules, max_question_chars=self._max_question_chars)
+        whole = components(self._topics, self._cameras, rules, max_question_chars=self._max_question_chars)
+        found = fitting(self._topics, whole)
+        if len(found) < len(whole):
+            log.warning(
+                "home assistant is not told of all entities told=%d left_out=%d", len(found), len(whole) - len(found)
+            )
         live = {key: component["platform"] for key, component in found.items()}
         known = self._announced.platforms if self._announced else {}
         gone = dict([(key, platform) for key, platform in known.items() if key not in live][-GONE_KEPT:])

@@ -40,12 +40,13 @@ class Session:
 
     def __init__(self, connection: Connection, topics: Topics, outbox: Outbox) -> None:
         self.connected = False
-        self.problem: str | None = "not connected yet"
+        self._problem: str | None = "not connected yet"
         self.lost = 0
-        """Momentary messages (health, responses of QoS 0) that had no connection to go out on."""
+        """Momentary messages (health) that had no connection to go out on, or were too large for it."""
         self._connection, self._topics, self._outbox = connection, topics, outbox
         self._states: dict[str, bytes] = {}
         self._packet_maximum_bytes = 0
+        self._held_back: dict[str, int] = {}  # topic of a state that is too large for the broker: its size in bytes
         self._records_by_mid: dict[int, Record] = {}  # MQTT's message id: what it is in the outbox
         self._receipts: list[Receipt] = []
         self.refused = 0
@@ -57,6 +58,18 @@ class Session:
         self._state_mids: dict[int, str] = {}  # MQTT's message id: topic of the state
         self._stale: set[str] = set()  # topics on their way whose state is another by now
         self._progress_s = 0.0  # monotonic time of the last acknowledgement, or of the first message that owes us one
+
+    @property
+    def problem(self) -> str | None:
+        """Why not everything reaches the broker, as part of a sentence; None if it does."""
+        if self._problem or not self._held_back:
+            return self._problem
+        topic, size_bytes = next(iter(self._held_back.items()))
+        others = f", and {len(self._held_back) - 1} more are" if len(self._held_back) > 1 else " is"
+        return (
+            f"the broker takes messages of {self._packet_maximum_bytes} bytes at most: {topic!r}, which has "
+            f"{size_bytes},{others} kept back"
+        )
 
     @property
     def settled(self) -> bool:
@@ -99,8 +112,8 @@ class Session:
         self._hand_over()
 
     def send_now(self, topic: str, payload: bytes) -> None:
-        """Publish what is worthless later; without a connection it is counted and forgotten."""
-        if self.connected:
+        """Publish what is worthless later; what cannot go out is counted and forgotten."""
+        if self.connected and self._fits(len(topic) + len(payload)):
             self._connection.publish(topic, payload, qos=0)
         else:
             self.lost += 1
@@ -145,7 +158,7 @@ class Session:
     def _on_connected(self, event: Connected) -> None:
         if self.connected:  # paho's thread was quicker than its own farewell
             self._forget_wire()
-        self.connected, self.problem = True, None
+        self.connected, self._problem = True, None
         self._progress_s = time.monotonic()
         self._packet_maximum_bytes = event.packet_maximum_bytes
         log.info("mqtt connected pending=%d", self._outbox.pending)
@@ -186,8 +199,8 @@ class Session:
             self.refused += 1
             refused_topic = record.topic if record else topic
             self._tell_problem(f"{REFUSED} on {refused_topic!r}: {refusal.reason}")
-        elif self.problem and self.problem.startswith(REFUSED):
-            self.problem = None  # it takes others
+        elif self._problem and self._problem.startswith(REFUSED):
+            self._problem = None  # it takes others
         if record is None:
             return
         if refusal is None:
@@ -207,6 +220,19 @@ class Session:
         self._again_s = time.monotonic() + self._refusals.next_s()
 
     def _publish_state(self, topic: str, payload: bytes) -> None:
+        size_bytes = len(topic) + len(payload)
+        if not self._fits(size_bytes):
+            # It would end the connection, and go out again with the next one.
+            if self._held_back.get(topic) != size_bytes:
+                log.warning(
+                    "state kept back topic=%r size_bytes=%d limit_bytes=%d",
+                    topic,
+                    size_bytes,
+                    self._packet_maximum_bytes,
+                )
+            self._held_back[topic] = size_bytes
+            return
+        self._held_back.pop(topic, None)
         self._state_mids[self._connection.publish(topic, payload, qos=1, retain=True)] = topic
 
     def _hand_over(self) -> None:
@@ -217,7 +243,7 @@ class Session:
             record = self._outbox.take()
             if record is None:
                 return
-            if record.size_bytes + PACKET_HEADER_BYTES > self._packet_maximum_bytes:
+            if not self._fits(record.size_bytes):
                 log.warning(
                     "message dropped size_bytes=%d limit_bytes=%d", record.size_bytes, self._packet_maximum_bytes
                 )
@@ -225,12 +251,16 @@ class Session:
             else:
                 self._put_on_wire(record)
 
+    def _fits(self, size_bytes: int) -> bool:
+        """Whether the broker takes a message of which topic, payload and correlation data have `size_bytes`."""
+        return size_bytes + PACKET_HEADER_BYTES <= self._packet_maximum_bytes
+
     def _put_on_wire(self, record: Record) -> None:
         mid = self._connection.publish(record.topic, record.payload, qos=1, correlation=record.correlation)
         self._records_by_mid[mid] = record
 
     def _tell_problem(self, reason: str) -> None:
         """Log a change of state, not each retry of the same."""
-        if reason != self.problem:
+        if reason != self._problem:
             log.warning("mqtt problem reason=%r", reason)
-        self.problem = reason
+        self._problem = reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
@@ -68,12 +69,18 @@ class CameraConfig(Section):
     @field_validator("source")
     @classmethod
     def _known_kind(cls, source: str) -> str:
-        if "://" in source and not source.startswith("gst:") and re.search(r"\s", source):
+        if "://" in source and not source.startswith("gst:") and re.search(r"[\s\x00-\x1f\x7f]", source):
             raise ValueError(
-                "an address holds no white space; write %20, and %40 for an @ or %2F for a / in a password"
+                "an address holds no white space and no control character; write %20, and %40 for an @ or %2F for a / "
+                "in a password"
+            )
+        if source.startswith(NETWORK_KINDS) and not _is_address(source):
+            raise ValueError(
+                "it is no address of a camera; write KIND://USER:PASSWORD@HOST:PORT/PATH, with %40, %2F, %3F and %23 "
+                "for each other @, /, ? and #, or put user and password into a credentials_file"
             )
         if not source.startswith(SOURCE_KINDS):
-            shown = without_credentials(source)
+            shown = without_login(source)
             raise ValueError(f"the source {shown!r} is of no known kind; it begins with {', '.join(SOURCE_KINDS)}")
         return source
 
@@ -97,13 +104,43 @@ class CameraConfig(Section):
         return path
 
 
+def _is_address(source: str) -> bool:
+    """Whether host and port can be told; not where a login is cut short by a character that ends the host."""
+    before_last, at, _ = source.partition("://")[2].rpartition("@")
+    if at and re.search(r"[/?#]", before_last):
+        return False
+    try:
+        parts = urlsplit(source)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # without its words, which may be a part of the password
+        return False
+
+
+def without_login(text: str) -> str:
+    """A source that is none, as it may be shown: of `rtsp:/admin:secret@host` not what stands before the last @."""
+    return without_credentials(re.sub(r"^([a-z][a-z0-9+.-]*:/+)?.*@", r"\1***@", text, flags=re.IGNORECASE | re.DOTALL))
+
+
+# What tells a secret in GStreamer: user-id and user-pw of rtspsrc, their likes for proxies, passphrase of srtsrc, and
+# what the sources of HTTP and of clouds have. A value is text with escapes and quoted parts, as gst-launch reads it; a
+# quote that is not closed hides the rest.
+_SECRET_PROPERTY = re.compile(
+    r"""\b([\w-]*(?:user-id|proxy-id|username|-pw|password|passphrase|secret|token|access-key|cookies|extra-headers))"""
+    r"""(\s*=\s*)(?:\\.|"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^\s\\"'])+""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 def without_credentials(source: str) -> str:
     """`rtsp://user:secret@host/x?pwd=secret` as `rtsp://***@host/x?***`, also within a text; other text unchanged.
 
-    In a GStreamer pipeline also the properties of its sources that are called so: `user-pw=secret` is `user-pw=***`.
+    Of a GStreamer pipeline also the properties of its sources that are called so: `user-pw=secret` is `user-pw=***`.
     """
-    if source.startswith("gst:"):
-        source = re.sub(r"""\b(user-id|user-pw|passphrase|password)\s*=\s*("[^"]*"|\S+)""", r"\1=***", source)
+    source = _SECRET_PROPERTY.sub(r"\1\2***", source)
+    if source.startswith(
+        "gst:"
+    ):  # where white space may stand in an address, quoted or escaped: up to the next element
+        source = re.sub(r"([a-z][a-z0-9+.-]*://)[^!]*@", r"\1***@", source, flags=re.IGNORECASE)
     # To the last @ of the word: people forget to percent-encode the slash of a password.
     without_login = re.sub(r"([a-z][a-z0-9+.-]*://)\S*@", r"\1***@", source, flags=re.IGNORECASE)
     return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)

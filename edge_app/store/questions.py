@@ -1,7 +1,8 @@
 """Questions that are owed an answer: stored before the broker is told that we have them, forgotten with their answer.
 
-A service that is killed finds them again and answers them under the same `msg_id`. The broker sends a question again
-when our acknowledgement was lost on the way; such a repetition is known by its delivery and gets no second answer.
+A service that is killed finds them again and answers them under the same `msg_id`. The broker sends a message again
+when our acknowledgement was lost on the way; such a repetition of a question or command is known by its delivery and
+gets no second answer.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Questions:
         """Keep a question until it is settled."""
         values = dataclasses.asdict(question)
         del values["correlation"]  # bytes
-        record = self._put(PENDING, question, json.dumps(values).encode(), question.correlation)
+        payload = json.dumps(values).encode()
+        record = self._put(PENDING, question.msg_id, question.delivery, payload, question.correlation)
         self._pending[question.msg_id] = question, record
 
     def settle(self, question: Question) -> None:
@@ -53,9 +55,13 @@ class Questions:
         if record is None:
             return
         self._records.delete(record)
-        if former := self._answered.pop(question.delivery, None):
+        self.remember(question.delivery, question.msg_id)
+
+    def remember(self, delivery: str, msg_id: str = "") -> None:
+        """A message has been answered, by `msg_id` if that was a question's: its repetitions are known."""
+        if former := self._answered.pop(delivery, None):
             self._records.delete(former)
-        self._answered[question.delivery] = self._put(ANSWERED, question, b"", None)
+        self._answered[delivery] = self._put(ANSWERED, msg_id, delivery, b"", None)
         if len(self._answered) > ANSWERED_KEPT:
             oldest = next(iter(self._answered))
             self._records.delete(self._answered.pop(oldest))
@@ -80,16 +86,8 @@ class Questions:
             questions.append(question)
         return questions
 
-    def _put(self, kind: str, question: Question, payload: bytes, correlation: bytes | None) -> Record:
-        record = Record(
-            kind,
-            self._records.next_id(),
-            question.msg_id,
-            question.delivery,
-            payload,
-            correlation,
-            self._records.now_s,
-        )
+    def _put(self, kind: str, msg_id: str, delivery: str, payload: bytes, correlation: bytes | None) -> Record:
+        record = Record(kind, self._records.next_id(), msg_id, delivery, payload, correlation, self._records.now_s)
         self._records.put(record)
         return record
 

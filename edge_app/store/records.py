@@ -66,7 +66,7 @@ class Records:
         self._file_id: tuple[int, int] | None = None  # device and inode of the file that is open
         self._tally: Counter[str] = Counter()
         self._untold: Counter[str] = Counter()  # the part of the tally that the file does not have
-        self._wipe_at_s = math.inf
+        self._wipe_at_s = math.inf  # monotonic time
         self._spoilt_to_id = 0  # records up to this one are gone, but for the survivors
         self._survivors: set[int] = set()
         self._unsynced_since_s: float | None = None  # monotonic time of the first commit that was not durable
@@ -131,22 +131,27 @@ class Records:
         """Take to the disk what has come and gone since the last time; never raises, `problem` tells."""
         now_s = time.monotonic()
         self._look_at_file()
-        is_late = self._unsynced_since_s is not None and now_s - self._unsynced_since_s >= SYNC_S
         if self._path is None or now_s < self._retry_s:
             return
-        if not (self._unsaved or self._undeleted or is_late):
-            if now_s >= self._wipe_at_s:
-                self._wipe(self._path)
+        wipe_is_due = now_s >= self._wipe_at_s
+        is_late = self._unsynced_since_s is not None and now_s - self._unsynced_since_s >= SYNC_S
+        has_news = bool(self._unsaved or self._undeleted) or is_late
+        if has_news and not self._save(self._path, now_s, is_late=is_late):
             return
+        if wipe_is_due:  # under a steady load there may be no turn without news
+            self._wipe(self._path)
+
+    def _save(self, path: Path, now_s: float, *, is_late: bool) -> bool:
+        """Write what the disk does not have yet; False if that failed, and all of it is kept for the next try."""
         durable = is_late or any(record.kind in self._durable_kinds for record in self._unsaved.values())
-        connection = self._connection or self._open(self._path)
+        connection = self._connection or self._open(path)
         if connection is None:
-            return
+            return False
         try:
             self._write(connection, durable=durable)
         except FAULTS as error:
-            self._fail(self._path, error)
-            return
+            self._fail(path, error)
+            return False
         if self._undeleted:
             self._wipe_at_s = min(self._wipe_at_s, now_s + WIPE_S)
         self._unsaved.clear()
@@ -156,6 +161,7 @@ class Records:
         self.unsaved_bytes = 0
         self._unsynced_since_s = None if durable else (self._unsynced_since_s or now_s)
         self._recover()
+        return True
 
     def close(self) -> None:
         """Let go of the file."""
@@ -164,13 +170,20 @@ class Records:
             self._connection = None
 
     def _wipe(self, path: Path) -> None:
-        """Empty SQLite's log, which still has what was deleted; in the file it is overwritten (`secure_delete`)."""
-        self._wipe_at_s = math.inf
-        if self._connection is not None:
-            try:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            except FAULTS as error:
-                self._fail(path, error)
+        """Empty SQLite's log, which still has what was deleted; in the file it is overwritten (`secure_delete`).
+
+        It is tried until it has worked, and so also tells whether a disk that failed works again.
+        """
+        connection = self._connection or self._open(path)
+        if connection is None:
+            return
+        try:
+            is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except FAULTS as error:
+            self._fail(path, error)
+            return
+        self._wipe_at_s = time.monotonic() + RETRY_S if is_busy else math.inf
+        self._recover()
 
     def _write(self, connection: sqlite3.Connection, *, durable: bool) -> None:
         rows = [(*vars(record).values(), record.size_bytes, record.checksum) for record in self._unsaved.values()]
@@ -253,6 +266,7 @@ class Records:
     def _fail(self, path: Path, error: Exception) -> None:
         """Go on in memory for a while; a file that is spoilt is replaced at the next occasion."""
         self._retry_s = time.monotonic() + RETRY_S
+        self._wipe_at_s = min(self._wipe_at_s, self._retry_s)  # the disk is tried again though no record may come
         if not is_spoilt(error):
             in_use = " by another process; end the other edge-app" if is_in_use(error) else ""
             self._tell(f"{path} cannot be used: {error}{in_use}")

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import pytest
 
-from edge_app.mqtt.home_assistant import EVENT_TYPES, STATE_CHARS, Component, components, discovery
+from edge_app.mqtt.home_assistant import EVENT_TYPES, STATE_CHARS, Component, components, discovery, fitting
+from edge_app.mqtt.home_assistant_link import GONE_KEPT
 from edge_app.mqtt.requests import Inbound, Rules, parse_command, parse_question, parse_setting
 from edge_app.mqtt.topics import Topics
 from tests.mqtt.test_docs import PAYLOADS
@@ -177,20 +178,55 @@ def test_every_event_type_that_the_service_sends_is_announced() -> None:
     assert PAYLOADS["event"]["event_type"] in EVENT_TYPES
 
 
-def test_the_largest_node_is_within_all_limits() -> None:
-    """16 cameras with the longest names and 64 rules: topics that MQTT can carry, a message that brokers take."""
-    topics = Topics("/".join(["b" * 64] * 4), "n" * 64)
-    cameras = [f"{number:064d}" for number in range(16)]
-    rules = [Question(f"{number:064d}", "q" * 256, snapshot=True) for number in range(64)]
+GONE = {f"rule.{number:064d}.snapshot": "binary_sensor" for number in range(GONE_KEPT)}
+
+
+def packet_limit_bytes() -> int:
+    """What the broker of the documentation takes."""
+    text = (ROOT / "docs/mosquitto/mosquitto.conf").read_text(encoding="utf-8")
+    (limit,) = re.findall(r"^max_packet_size (\d+)$", text, re.M)
+    return int(limit)
+
+
+@pytest.mark.parametrize(
+    ("topics", "name_chars", "whole"),
+    [
+        (Topics("edge_app", "kitchen"), 16, True),
+        (Topics("edge_app", "kitchen"), 64, False),
+        (Topics("/".join(["b" * 64] * 4), "n" * 64), 64, False),
+    ],
+)
+def test_the_largest_node_is_within_all_limits(topics: Topics, name_chars: int, whole: bool) -> None:
+    """16 cameras, 64 rules with questions in letters of four bytes, 64 entities that have gone.
+
+    With the longest names not all are told.
+    """
+    cameras = [f"{number:0{name_chars}d}" for number in range(16)]
+    rules = [Question(f"{number:0{name_chars}d}", "\U00010400" * 256, snapshot=True) for number in range(64)]
     found = components(topics, cameras, rules)
-    payload = discovery(topics, "n" * 64, "1.0.0", found, {})
-    assert len(payload) <= 1024 * 1024  # as much as EMQX takes by default; mosquitto takes more
+    told = fitting(topics, found)
+    assert (len(told) == len(found)) is whole
+    assert list(found)[: len(told)] == list(told)
+    assert len(discovery(topics, "n" * 64, "1.0.0", told, GONE)) <= 0.85 * packet_limit_bytes()
     for component in found.values():
         assert len(component["name"]) <= STATE_CHARS
         for key, value in component.items():
             if key.endswith("_topic"):
                 assert len(value) <= 65_535
     assert len(discovery(TOPICS, "kitchen", "1.0.0", FOUND, {})) <= 16 * 1024
+
+
+def test_pictures_of_rules_are_left_out_first() -> None:
+    """Then rules, the newest first, then cameras; the node itself is always told."""
+    last = ["" if "." not in key else key.rpartition(".")[2] for key in components(TOPICS, ["door"], [OPEN])]
+    assert last[0] == "" and last[-2:] == ["state", "snapshot"]
+
+
+def test_a_long_question_is_cut_between_letters() -> None:
+    """At most 96 bytes of it, and a mark that it goes on; a shorter one is the name as it is."""
+    name = components(TOPICS, ["door"], [Question("a", "x" + "\u00e4" * 255)])["rule.a.state"]["name"]
+    assert name == "x" + "\u00e4" * 47 + "\u2026"
+    assert FOUND["rule.door_open.state"]["name"] == OPEN.question
 
 
 def test_no_two_components_share_an_id_whatever_they_are_called() -> None:

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
+from edge_app.mqtt import home_assistant
 from edge_app.mqtt.home_assistant_link import FILE_NAME, GONE_KEPT, JITTER_S, HomeAssistant
 from edge_app.mqtt.requests import Inbound
 from edge_app.mqtt.topics import Topics
+from edge_app.rules.rule import MAX_RULES
 from edge_app.settings import Config
-from tests.broker import Broker, Watcher, body, broker, needs_mosquitto, wait_until
+from tests.broker import Broker, Watcher, body, broker, make_broker, needs_mosquitto, wait_until
 from tests.home_assistant.test_components import Question
-from tests.mqtt.node import MakeNode, Node, make_node
-from tests.service.harness import Start, camera_online, start
+from tests.mqtt.node import MakeBroker, MakeNode, Node, make_node
+from tests.service.harness import ANSWER, NODE, Start, answer_to, ask, camera_online, start
 
-__all__ = ["broker", "make_node", "start"]
+__all__ = ["broker", "make_broker", "make_node", "start"]
 pytestmark = needs_mosquitto
 TOPIC = "homeassistant/device/kitchen/config"
 TOPICS = Topics("edge_app", "kitchen", "homeassistant/status")
@@ -255,3 +257,45 @@ def test_the_service_announces_rules_of_both_origins_as_they_come_and_go(broker:
     wait_until(lambda: component("rule.cup.state") == {"platform": "binary_sensor"}, "its removal")
     assert component("rule.dark.state")["name"] == "is it dark?"
     watcher.close()
+
+
+def test_entities_that_find_no_room_are_left_out_and_said_to_be(
+    broker: Broker,
+    make_node: MakeNode,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last pictures of rules are not announced, or no more, and the log says how many entities those are."""
+    node = make_node(broker.port)
+    home = link(node, tmp_path)
+    rules = [Question(f"r{number}", "?", snapshot=True) for number in range(8)]
+    home.announce(rules)
+    assert home._payload is not None and "not told of all" not in caplog.text
+    monkeypatch.setattr(home_assistant, "MOST_BYTES", len(home._payload) - 2000)
+    home.announce(rules[:-1])
+    node.until_settled()
+    found = told(broker.port)
+    live = [key for key, component in found.items() if len(component) > 1]
+    (line,) = [record.message for record in caplog.records if "not told of all" in record.message]
+    assert line.endswith(f"told={len(live)} left_out={16 + 14 - len(live)}")
+    assert "rule.r0.state" in live and "rule.r6.snapshot" not in live
+    assert found["rule.r6.snapshot"] == {"platform": "image"}
+
+
+def test_rules_that_come_by_mqtt_cannot_cut_the_board_off(make_broker: MakeBroker, start: Start) -> None:
+    """64 with pictures and the longest questions: one connection, one response each, and a question is answered."""
+    broker = make_broker("allow_anonymous true\nmax_packet_size 131072")
+    watcher = Watcher(broker.port, f"{NODE}/response/#", ANSWER, f"{NODE}/camera/#")
+    allowed = {"EDGE_APP_MQTT__ALLOW_RULE_SNAPSHOTS": "true"}
+    service = start(broker.port, "[home_assistant]\nenabled = true\n", environ=allowed)
+    camera_online(watcher)
+    for number in range(MAX_RULES):
+        rule = {"id": f"{number:064d}", "question": "\U00010400" * 256, "snapshot": True}
+        watcher.publish(f"{NODE}/request/rule/add", json.dumps(rule, ensure_ascii=False))
+    wait_until(lambda: watcher.count(f"{NODE}/response/rule/add") == MAX_RULES, "the responses")
+    ask(watcher, "q1")
+    assert answer_to(watcher, "q1")["status"] == "ok"
+    statuses = {body(message)["status"] for message in watcher.messages if "/response/" in message.topic}
+    watcher.close()
+    assert (statuses, service.log.count("mqtt connected"), retained(broker.port) is None) == ({"ok"}, 1, False)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 
-from tests.broker import Broker, Watcher, broker, needs_mosquitto, wait_until
-from tests.mqtt.node import PROTOCOLS, TOPICS, MakeNode, make_node
+import pytest
 
-__all__ = ["broker", "make_node"]
+from edge_app.store.outbox import Account
+from tests.broker import Broker, Watcher, broker, make_broker, needs_mosquitto, wait_until
+from tests.mqtt.node import PROTOCOLS, TOPICS, MakeBroker, MakeNode, make_node
+
+__all__ = ["broker", "make_broker", "make_node"]
 pytestmark = needs_mosquitto
 
 
@@ -69,6 +72,33 @@ def test_state_that_is_cleared_is_gone_from_the_broker_and_from_memory(broker: B
     watcher = Watcher(broker.port, f"{TOPICS.root}/rule/#")
     assert watcher.expect(lambda _: True, "what is retained").topic == back
     assert watcher.count(gone) == 0
+    watcher.close()
+
+
+@PROTOCOLS
+def test_a_state_that_is_too_large_for_the_broker_is_kept_back_and_told(
+    make_broker: MakeBroker, make_node: MakeNode, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker would end the connection, at each connect again; MQTT 3.1.1 cannot even say how much it takes."""
+    broker = make_broker("allow_anonymous true\nmax_packet_size 131072")
+    node = make_node(broker.port, protocol=protocol)
+    large = TOPICS.camera_status("large")
+    node.session.set_state(large, b"x" * 131_072)
+    node.session.set_state(TOPICS.info, b"x" * 130_000)
+    node.until_settled()
+    node.session.set_state(large, b"x" * 131_072)
+    node.session.send_now(TOPICS.health, b"x" * 131_072)
+    node.send(TOPICS.answer, b"good")
+    node.until_settled()
+    problem = f"the broker takes messages of 131072 bytes at most: {large!r}, which has 131108, is kept back"
+    assert node.session.problem == problem and node.session.lost == 1
+    assert (node.connection._number, node.account) == (1, Account(1, 1, 0, 0))
+    assert sum("state kept back" in record.message for record in caplog.records) == 1
+    watcher = Watcher(broker.port, TOPICS.info, large)
+    watcher.expect(lambda message: message.topic == TOPICS.info, "the state that is not too large")
+    node.session.set_state(large, b"online")
+    watcher.expect(lambda message: message.payload == b"online", "a smaller one")
+    assert node.session.problem is None and watcher.count(large) == 1
     watcher.close()
 
 

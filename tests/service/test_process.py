@@ -79,6 +79,20 @@ def test_a_signal_ends_the_service_in_any_phase(
             assert order[-1] is last, "the answers come before offline"
 
 
+def test_a_question_that_waits_for_its_camera_is_answered_before_the_end(
+    broker: Broker, start: Start, watcher: Watcher
+) -> None:
+    """The camera takes connections and says nothing yet: its question is in no queue, and is owed an answer, too."""
+    with socket.create_server(("127.0.0.1", 0)) as camera:
+        service = start(broker.port, source=f"http://127.0.0.1:{camera.getsockname()[1]}/")
+        watcher.expect(lambda message: message.payload == b"online", "online")
+        ask(watcher, "q1")
+        handled(watcher)
+        assert answers(watcher, "q1") == 0
+        service.stop()
+    assert answer_to(watcher, "q1")["error"]["code"] == "model_unavailable"
+
+
 def test_a_killed_service_is_reported_offline_by_its_will(broker: Broker, start: Start, watcher: Watcher) -> None:
     """kill -9 leaves no time to say goodbye; the broker does, and no child survives."""
     service = start(broker.port)

@@ -78,7 +78,7 @@ def test_a_question_that_another_version_wrote_does_not_stop_the_others(tmp_path
     """An update may not stumble over what the old version left."""
     store = Store(tmp_path, StoreConfig())
     store.questions.accept(question("a"))
-    store.questions._put("question", question("b"), b'{"id": "b"}', None)
+    store.questions._put("question", "boot-b", "print-b-7", b'{"id": "b"}', None)
     store.close()
     store = Store(tmp_path, StoreConfig())
     assert [found.id for found in store.questions.found()] == ["a"]

@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,10 @@ def put(records: Records, *payloads: bytes, kind: str = "answer") -> list[Record
         records.put(record)
         made.append(record)
     return made
+
+
+def on_disk(path: Path, secret: bytes) -> bool:
+    return any(secret in file.read_bytes() for file in path.parent.iterdir())
 
 
 def payloads(records: Records, kind: str = "answer") -> list[bytes]:
@@ -311,20 +316,89 @@ def test_the_clock_of_a_store_cannot_be_set(path: Path, monkeypatch: pytest.Monk
 
 def test_what_was_deleted_cannot_be_read_from_the_disk_any_more(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question that has its answer is nobody's business; neither the file nor SQLite's log keeps it."""
-
-    def on_disk(secret: bytes) -> bool:
-        return any(secret in file.read_bytes() for file in path.parent.iterdir())
-
     monkeypatch.setattr(records_module, "WIPE_S", 0.0)
     records = make(path)
     secret, _ = put(records, b"SECRET " * 100, b"kept")
     records.commit()
     records.delete(secret)
     records.commit()
-    assert on_disk(b"SECRET"), "the deletion alone does not remove it"
+    assert on_disk(path, b"SECRET"), "the deletion alone does not remove it"
     records.commit()  # of a turn in which nothing happened
-    assert not on_disk(b"SECRET") and on_disk(b"kept")
+    assert not on_disk(path, b"SECRET") and on_disk(path, b"kept")
     put(records, b"SECRET again")
     records.commit()
     records.close()
     assert payloads(make(path)) == [b"kept", b"SECRET again"]
+
+
+def disk_error() -> sqlite3.OperationalError:
+    """What SQLite raises where the disk takes nothing for a moment."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    return error
+
+
+class FailingOnce:
+    """A connection whose next wipe fails, as on a disk with one bad moment, or is told to be busy."""
+
+    def __init__(self, connection: sqlite3.Connection, failure: str) -> None:
+        self._connection, self._failure = connection, failure
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if "wal_checkpoint" in sql and self._failure:
+            failure, self._failure = self._failure, ""
+            if failure == "busy":
+                return self._connection.execute("SELECT 1, 3, 0")
+            raise disk_error()
+        return self._connection.execute(sql, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize(("failure", "problem"), [("disk I/O error", "disk I/O error"), ("busy", None)])
+def test_a_wipe_that_fails_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failure: str, problem: str | None
+) -> None:
+    """Without a new record: what was deleted goes from the log, and the store says that its disk works again."""
+    monkeypatch.setattr(records_module, "WIPE_S", 0.0)
+    monkeypatch.setattr(records_module, "RETRY_S", 0.0)
+    records = make(path)
+    (secret,) = put(records, b"SECRET " * 100)
+    records.commit()
+    records.delete(secret)
+    records.commit()
+    records._connection = FailingOnce(records._connection, failure)  # type: ignore[arg-type,assignment]
+    records.commit()
+    assert on_disk(path, b"SECRET")
+    assert (problem in (records.problem or "")) if problem else (records.problem is None)
+    records.commit()
+    assert not on_disk(path, b"SECRET") and records.problem is None
+    records.close()
+
+
+def test_a_read_that_fails_once_is_over_when_the_disk_works(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that nobody writes to is tried again, too: its mode is `disk` as soon as that is true."""
+    monkeypatch.setattr(records_module, "RETRY_S", 0.0)
+    records = make(path)
+    put(records, b"0")
+    records.commit()
+    records._fail(path, disk_error())
+    assert records.problem is not None
+    records.commit()
+    assert records.problem is None and payloads(records) == [b"0"]
+    records.close()
+
+
+def test_what_was_deleted_goes_under_a_steady_load_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn in which nothing is written may never come."""
+    monkeypatch.setattr(records_module, "WIPE_S", 0.0)
+    records = make(path)
+    (secret,) = put(records, b"SECRET " * 100)
+    records.commit()
+    records.delete(secret)
+    records.commit()
+    put(records, b"news")
+    records.commit()
+    assert not on_disk(path, b"SECRET") and on_disk(path, b"news")
+    records.close()

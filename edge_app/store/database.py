@@ -87,7 +87,8 @@ def open_database(path: Path, limit_bytes: int) -> sqlite3.Connection:
         connection.execute(f"PRAGMA max_page_count = {HEADROOM * limit_bytes // PAGE_BYTES + 64}")
         connection.execute("PRAGMA journal_size_limit = 4194304")
         connection.execute("PRAGMA secure_delete = ON")  # not every build of SQLite has it on
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        # Not quick_check, which does not compare the order of rows: one whose kind has changed would hide all after it.
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise DatabaseSpoiltError(f"SQLite's check of {path} says {verdict!r}.")
         (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -227,6 +228,23 @@ def test_any_flipped_bit_is_lived_with(path: Path) -> None:
         records.commit()
         assert payloads(records)[-1] == b"new", place
         records.close()
+
+
+def test_a_row_that_is_out_of_order_hides_none_behind_it(path: Path) -> None:
+    """A kind with a flipped bit ends the search for those of its kind, and all later ones would wait for ever."""
+    records = make(path)
+    put(records, *(b"%04d" % number for number in range(40)))
+    records.commit()
+    records.close()
+    broken = bytearray(path.read_bytes())
+    places = [match.start() for match in re.finditer(rb"answer", broken)]
+    assert len(places) == 40
+    broken[places[20]] ^= 4  # one in the middle
+    path.write_bytes(broken)
+    records = make(path)
+    assert records.aside == 1
+    put(records, b"new")
+    assert payloads(records) == [b"new"]
 
 
 def test_a_file_that_is_removed_while_it_is_used_is_made_again(path: Path) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import logging
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_app.backoff import Backoff
-from edge_app.errors import ConfigError
+from edge_app.mqtt.credentials import password, tls_context
 from edge_app.mqtt.events import (
     Acknowledged,
     Connected,
@@ -136,9 +135,9 @@ class Connection:
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.max_inflight_messages = WINDOW
         if config.user:
-            self._client.username_pw_set(config.user, _password(config))
+            self._client.username_pw_set(config.user, password(config))
         if config.uses_tls:
-            self._client.tls_set_context(_tls_context(config))
+            self._client.tls_set_context(tls_context(config))
         for name in ("socket_open", "connect", "connect_fail", "disconnect", "subscribe", "publish", "message", "log"):
             setattr(self._client, f"on_{name}", getattr(self, f"_on_{name}"))
 
@@ -324,34 +323,3 @@ def _acknowledge_at_once(client: Client) -> None:
 
 def _properties(packet_type: int) -> Properties:
     return Properties(packet_type)  # type: ignore[no-untyped-call]
-
-
-def _password(config: MqttConfig) -> str | None:
-    if config.password_file is None:
-        return None
-    try:
-        lines = config.password_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"mqtt.password_file: {config.password_file} cannot be read ({error})."]) from error
-    if not lines or not lines[0].strip():
-        raise ConfigError(
-            [f"mqtt.password_file: {config.password_file} has nothing in its first line; write the password there."]
-        )
-    return lines[0]
-
-
-def _tls_context(config: MqttConfig) -> ssl.SSLContext:
-    """TLS 1.2 or newer that checks the certificate and the host name, which a bare SSLContext() would not."""
-    try:
-        context = ssl.create_default_context(cafile=config.tls_ca_certs)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError([f"mqtt.tls_ca_certs: {config.tls_ca_certs} cannot be used ({error})."]) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if config.tls_client_cert:
-        try:
-            # An empty password makes an encrypted key an error; without it OpenSSL would ask on the terminal.
-            context.load_cert_chain(config.tls_client_cert, config.tls_client_key, password="")
-        except OSError as error:
-            pair = f"{config.tls_client_cert} and tls_client_key {config.tls_client_key}"
-            raise ConfigError([f"mqtt.tls_client_cert: {pair} cannot be used together ({error})."]) from error
-    return context

@@ -24,7 +24,7 @@ def password(config: MqttConfig) -> str | None:
 
 
 def tls_context(config: MqttConfig) -> ssl.SSLContext:
-    """TLS 1.2 or newer that checks the certificate and the host name, which a bare SSLContext() would not. ConfigError."""
+    """TLS 1.2 or newer that checks certificate and host name, which a bare SSLContext() would not. ConfigError."""
     try:
         context = ssl.create_default_context(cafile=config.tls_ca_certs)
     except OSError as error:  # ssl.SSLError is one

@@ -13,7 +13,7 @@ from edge_app.messages import MessageIds
 from edge_app.model_client import ModelReady
 from edge_app.mqtt.requests import Inbound, Receipt, Rules
 from edge_app.reception import PATIENCE_S, Reception
-from tests.test_dispatcher import Desk
+from tests.desk import Desk
 
 
 class Door(Desk):

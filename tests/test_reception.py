@@ -83,6 +83,7 @@ def test_a_command_that_the_broker_repeats_has_one_effect_and_one_response(
     def answered() -> int:
         while door.dispatcher.queue_length or door.dispatcher._current:
             door.reply("door")
+        door.reception.finish_orders()  # as at the end of a turn
         return len(door.sent())
 
     before = answered()

@@ -13,7 +13,10 @@ from edge_app.checks.unit import check_unit
 from edge_app.settings import Config
 
 
-def config(host: str = "localhost", *sources: str, bundle: Path = Path("b"), **mqtt: object) -> Config:
+BUNDLE = Path("/var/lib/edge-app/bundles/door/current")  # where the unit hides nothing
+
+
+def config(host: str = "localhost", *sources: str, bundle: Path = BUNDLE, **mqtt: object) -> Config:
     tables = {
         "mqtt": {"host": host, **mqtt},
         "model": {"bundles": [str(bundle)]},
@@ -48,7 +51,7 @@ def test_broker_that_the_unit_shuts_out_is_named(root: Path) -> None:
     "source",
     [
         "rtsp://10.0.0.9/door",
-        "rtsp://user:pa/ss@10.0.0.9:8554/door",
+        "rtsp://user:pa%2Fss@10.0.0.9:8554/door",
         "http://10.0.0.9/mjpeg?user=me",
         'gst:playbin3!uri="rtsp://10.0.0.9/door"',
     ],

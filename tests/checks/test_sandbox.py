@@ -12,7 +12,6 @@ from edge_app.checks.sandbox import UNIT, check_hidden, check_network_filter
 from edge_app.checks.unit import check_unit
 from edge_app.settings import Config
 
-
 BUNDLE = Path("/var/lib/edge-app/bundles/door/current")  # where the unit hides nothing
 
 

@@ -21,8 +21,8 @@ def running(
     `path`: to find further modules in; `log`: takes all that it says, in place of the two pipes; `environ`: further
     variables of its environment.
     """
-    # Where the tests run in the background Ctrl-C is ignored, and a child would inherit that.
-    command = ["env", "--default-signal=INT", sys.executable, *map(str, arguments)]
+    # Ctrl-C is ignored where the tests run in the background, SIGHUP under nohup; a child would inherit that.
+    command = ["env", "--default-signal=INT,HUP", sys.executable, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(path), **environ}
     with nullcontext(subprocess.PIPE) if log is None else log.open("wb") as output:
         process = subprocess.Popen(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from edge_app.config_problem import key_of, sentence
 from edge_app.errors import ConfigError
-from edge_app.settings import Config, repeated_name
+from edge_app.settings import Config, repeated
 
 Tables = Mapping[str, Any]  # the settings as they were given: sections and keys, nothing of it checked
 
@@ -117,7 +117,7 @@ def _is_file(path: Path) -> bool:
 def _camera_problems(tables: Tables) -> list[str]:
     cameras = tables.get("camera")
     named = [camera for camera in cameras if isinstance(camera, dict)] if isinstance(cameras, list) else []
-    problem = repeated_name([name for camera in named if isinstance(name := camera.get("name"), str)])
+    problem = repeated([name for camera in named if isinstance(name := camera.get("name"), str)], "name", "camera")
     return [f"camera: {problem}."] if problem else []
 
 

@@ -100,13 +100,11 @@ class Dispatcher:
 
     def can_see(self, camera: str | None) -> bool:
         """Whether a question about this camera (None: any) would find a picture."""
-        names = self._cameras.names() if camera is None else (camera,)
-        return any(self._cameras.frame_id(name) is not None for name in names if name in self._cameras.names())
+        return any(self._cameras.frame_id(name) is not None for name in self._meant(camera))
 
     def may_see_soon(self, camera: str | None) -> bool:
         """Whether it would find none yet, but is likely to, because a camera of the kind is still starting."""
-        names = self._cameras.names() if camera is None else (camera,)
-        starting = any(self._cameras.is_starting(name) for name in names if name in self._cameras.names())
+        starting = any(self._cameras.is_starting(name) for name in self._meant(camera))
         return starting and not self.can_see(camera)
 
     def caption_now(self, command: Command) -> None:
@@ -157,6 +155,10 @@ class Dispatcher:
         for job in (*self._unsettled(), *(Job(each.camera or "", question=each) for each in not_asked)):
             self._fail(job, "model_unavailable", "The service is shutting down; ask again when it is online.")
         self._scheduler.drain()
+
+    def _meant(self, camera: str | None) -> tuple[str, ...]:
+        """The cameras that a question about `camera` may be answered from; none if there is no such one."""
+        return tuple(name for name in self._cameras.names() if camera in (None, name))
 
     def _accept(self, job: Job, camera: str | None) -> None:
         """Queue an awaited job, or settle it at once with the reason why it cannot run."""

@@ -9,9 +9,9 @@ import re
 import time
 
 import cv2
-import numpy as np
 
 from edge_app.camera import Picture
+from edge_app.camera.capture import retrieved
 from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
 
@@ -52,10 +52,7 @@ class GStreamerSource:
                 raise CameraError("The GStreamer pipeline gives no frames; it has ended.")
             if self._pace.takes(time.monotonic()):
                 break
-        ok, image = self._capture.retrieve()
-        if not ok or image is None or image.size == 0:
-            return None
-        return np.asarray(image, np.uint8)
+        return retrieved(self._capture)
 
     def close(self) -> None:
         """Stop the pipeline."""

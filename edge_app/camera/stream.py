@@ -6,10 +6,10 @@ import socket
 import time
 
 import cv2
-import numpy as np
 
 from edge_app.camera import FrameSource, Picture
 from edge_app.camera.address import host_and_port
+from edge_app.camera.capture import retrieved
 from edge_app.camera.mjpeg import MjpegSource, is_mjpeg, open_http
 from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
@@ -76,10 +76,7 @@ class StreamSource:
                 raise CameraError(f"The stream {self._name} has stopped; it will be opened again.")
             if self._pace.takes(now_s):
                 break
-        ok, image = self._capture.retrieve()
-        if not ok or image is None or image.size == 0:
-            return None
-        return np.asarray(image, np.uint8)
+        return retrieved(self._capture)
 
     def close(self) -> None:
         """Disconnect."""

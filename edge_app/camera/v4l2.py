@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from edge_app.camera import Picture
+from edge_app.camera.capture import retrieved
 from edge_app.camera.jpeg import decode_jpeg
 from edge_app.camera.pace import Pace
 from edge_app.errors import CameraError
@@ -77,12 +77,10 @@ class V4l2Source:
                 raise CameraError(f"The camera {self._device} gives no frames; it was unplugged, or it stalled.")
             if self._pace.takes(time.monotonic()):
                 break
-        ok, image = self._capture.retrieve()
-        if not ok or image is None or image.size == 0:
-            return None
-        if self._gives_jpeg:
+        image = retrieved(self._capture)
+        if image is not None and self._gives_jpeg:
             return decode_jpeg(image.tobytes())
-        return np.asarray(image, np.uint8)
+        return image
 
     def close(self) -> None:
         """Free the device."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_app.box import has_area
 from edge_app.errors import BadRequestError
 from edge_app.model.kv_cache import MASKED
 from edge_app.model.manifest import ImageSpec
@@ -32,7 +33,7 @@ def image_mask(region: Region, spec: ImageSpec) -> NDArray[np.float32]:
             "region (of the question or the camera: a camera's `crop` works), or export without --merge-tokens."
         )
     left, top, right, bottom = region
-    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+    if not has_area(region):
         raise BadRequestError(
             f"The region {list(region)} is not left < right and top < bottom within 0..1; correct it."
         )

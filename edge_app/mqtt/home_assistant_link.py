@@ -69,8 +69,10 @@ class HomeAssistant:
 
     def announce(self, rules: Sequence[Rule] = ()) -> None:
         """Tell what this node has, and what it has no more, if that has changed; nothing unless that is enabled."""
+        if not self._config.enabled:
+            return
         told = [(rule.id, rule.question, rule.snapshot) for rule in rules]
-        if not self._config.enabled or told == self._told:
+        if told == self._told:
             return
         self._told = told
         whole = components(self._topics, self._cameras, rules, max_question_chars=self._max_question_chars)
@@ -83,11 +85,10 @@ class HomeAssistant:
         known = self._announced.platforms if self._announced else {}
         gone = dict([(key, platform) for key, platform in known.items() if key not in live][-GONE_KEPT:])
         name = self._config.device_name or self._topics.node
-        payload = discovery(self._topics, name, edge_app.__version__, found, gone)
-        self._payload = payload
+        self._payload = discovery(self._topics, name, edge_app.__version__, found, gone)
         self._announced = Announced(topic=self._topic, platforms={**gone, **live})
         self._file.write(self._announced)  # before the broker has it: what it has, can be taken back
-        self._session.set_state(self._topic, payload)
+        self._session.set_state(self._topic, self._payload)
 
     def takes(self, message: Inbound, now_s: float) -> bool:
         """Take a message of the birth topic; False for any other. A retained one is old, and changes nothing."""

@@ -13,6 +13,7 @@ import reprlib
 import unicodedata
 from typing import Any
 
+from edge_app.box import has_area
 from edge_app.errors import BadRequestError
 from edge_app.messages import Region
 
@@ -161,7 +162,7 @@ def region_box(value: object) -> Region | None:
     if len(edges) != 4 or None in edges:
         raise BadRequestError(f"region is {quoted(value)} and must be four numbers, [x0, y0, x1, y1]; correct it.")
     x0, y0, x1, y1 = (edge for edge in edges if edge is not None)
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+    if not has_area((x0, y0, x1, y1)):
         raise BadRequestError(
             f"region is {quoted(value)} and must be [x0, y0, x1, y1] as fractions, with 0 <= x0 < x1 <= 1 and "
             "0 <= y0 < y1 <= 1; correct it."

@@ -26,7 +26,8 @@ class OverlayFeed:
     def __init__(self, cameras: Sequence[str], always: str | None) -> None:
         self._states = {name: OverlayState(camera=name) for name in cameras}
         self._shown = always or cameras[0]
-        self._held_until_s = float("inf") if always else 0.0
+        self._is_fixed = always is not None
+        self._held_until_s = 0.0
 
     def note(self, result: Result, now_s: float | None = None) -> None:
         """Take a new caption or answer; `now_s` is the monotonic clock, if not its time now."""
@@ -34,8 +35,9 @@ class OverlayFeed:
         if result.status != "ok" or result.camera not in self._states:
             return
         self._states[result.camera] = self._states[result.camera].with_result(result, now_s=now_s)
-        is_answer = result.type == "answer" and self._held_until_s != float("inf")
-        if is_answer or (result.camera != self._shown and now_s >= self._held_until_s):
+        if self._is_fixed:
+            return
+        if result.type == "answer" or (result.camera != self._shown and now_s >= self._held_until_s):
             self._shown, self._held_until_s = result.camera, now_s + HOLD_S
 
     def shown(self, dispatcher: Dispatcher, cameras: CameraSet, session: Session, rules: RuleKeeper) -> OverlayState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from edge_app.box import has_area
 from edge_app.messages import Region
 from edge_app.section import Name, Section
 
@@ -46,7 +47,7 @@ class RuleConfig(Section):
     @field_validator("region")
     @classmethod
     def _has_area(cls, region: Region | None) -> Region | None:
-        if region is not None and not (0 <= region[0] < region[2] <= 1 and 0 <= region[1] < region[3] <= 1):
+        if region is not None and not has_area(region):
             raise ValueError(
                 f"{list(region)} is no part of a picture; write [x0, y0, x1, y1] as fractions, "
                 "x0 < x1 and y0 < y1, within 0 to 1"

@@ -39,7 +39,7 @@ __all__ = [
     "MqttConfig",
     "NodeConfig",
     "StoreConfig",
-    "repeated_name",
+    "repeated",
     "without_credentials",
 ]
 
@@ -76,16 +76,15 @@ class Config(Section):
     @field_validator("camera")
     @classmethod
     def _names_differ(cls, cameras: tuple[CameraConfig, ...]) -> tuple[CameraConfig, ...]:
-        if problem := repeated_name([camera.name for camera in cameras]):
+        if problem := repeated([camera.name for camera in cameras], "name", "camera"):
             raise ValueError(problem)
         return cameras
 
     @field_validator("rule")
     @classmethod
     def _rules_fit(cls, rules: tuple[RuleConfig, ...], info: ValidationInfo) -> tuple[RuleConfig, ...]:
-        ids = [rule.id for rule in rules]
-        if twice := sorted({id for id in ids if ids.count(id) > 1}):
-            raise ValueError(f"the id {' and '.join(map(repr, twice))} is used twice; give each rule its own")
+        if problem := repeated([rule.id for rule in rules], "id", "rule"):
+            raise ValueError(problem)
         if "camera" in info.data:
             names = [camera.name for camera in info.data["camera"]]
             for rule in rules:
@@ -115,7 +114,7 @@ class Config(Section):
         return values
 
 
-def repeated_name(names: Sequence[str]) -> str | None:
-    """What is wrong with the names of cameras that are not all different; None if they are."""
+def repeated(names: Sequence[str], what: str, whose: str) -> str | None:
+    """What is wrong with names that are not all different, as `what` of each `whose`; None if they are."""
     twice = sorted({name for name in names if names.count(name) > 1})
-    return f"the name {' and '.join(map(repr, twice))} is used twice; give each camera its own" if twice else None
+    return f"the {what} {' and '.join(map(repr, twice))} is used twice; give each {whose} its own" if twice else None

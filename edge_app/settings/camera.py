@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from edge_app.box import has_area
 from edge_app.section import Name, Section
 
 NETWORK_KINDS = ("rtsp://", "rtsps://", "http://", "https://")
@@ -17,8 +18,7 @@ SCENE_OPTIONS = re.compile(r"(?:seed=([0-9]{1,9}))?")  # what may stand behind s
 
 
 def _with_area(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    left, top, right, bottom = box
-    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+    if not has_area(box):
         raise ValueError(
             f"{list(box)} is no part of a picture; write [left, top, right, bottom] as fractions, "
             "left < right and top < bottom, within 0 to 1"
@@ -137,10 +137,9 @@ def without_credentials(source: str) -> str:
     Of a GStreamer pipeline also the properties of its sources that are called so: `user-pw=secret` is `user-pw=***`.
     """
     source = _SECRET_PROPERTY.sub(r"\1\2***", source)
-    if source.startswith(
-        "gst:"
-    ):  # where white space may stand in an address, quoted or escaped: up to the next element
+    if source.startswith("gst:"):
+        # White space may stand in an address there, quoted or escaped: up to the next element.
         source = re.sub(r"([a-z][a-z0-9+.-]*://)[^!]*@", r"\1***@", source, flags=re.IGNORECASE)
     # To the last @ of the word: people forget to percent-encode the slash of a password.
-    without_login = re.sub(r"([a-z][a-z0-9+.-]*://)\S*@", r"\1***@", source, flags=re.IGNORECASE)
-    return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", without_login, flags=re.IGNORECASE)
+    source = re.sub(r"([a-z][a-z0-9+.-]*://)\S*@", r"\1***@", source, flags=re.IGNORECASE)
+    return re.sub(r"([a-z][a-z0-9+.-]*://[^?\s]*)\?[^\s'\"]+", r"\1?***", source, flags=re.IGNORECASE)

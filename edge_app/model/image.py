@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,14 +88,11 @@ def _resize_in_strips(
     def lower(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [H, w, 3] -> [height_px, w, 3]
         return np.asarray(Image.fromarray(columns).resize((columns.shape[1], height_px), filter_))
 
-    pool = _pool()
-    narrowed = np.concatenate(list(pool.map(narrow, np.array_split(image, strips))))
-    return np.concatenate(list(pool.map(lower, np.array_split(narrowed, strips, axis=1))), axis=1)
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MOST_STRIPS, thread_name_prefix="resize")
+    # A new pool each time costs half a millisecond. In a kept one, Ctrl-C at the start of a thread leaves that thread
+    # unknown to it, and nobody tells the thread to end: Python would wait for it for ever at exit.
+    with ThreadPoolExecutor(strips, thread_name_prefix="resize") as pool:
+        narrowed = np.concatenate(list(pool.map(narrow, np.array_split(image, strips))))
+        return np.concatenate(list(pool.map(lower, np.array_split(narrowed, strips, axis=1))), axis=1)
 
 
 def normalise(image: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:

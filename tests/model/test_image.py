@@ -14,6 +14,7 @@ from PIL import Image
 from edge_app.model import image as image_module
 from edge_app.model.image import resize
 from edge_app.model.manifest import ImageSpec
+from tests.processes import running
 
 
 def spec(height_px: int, width_px: int, resampling: str = "bicubic") -> ImageSpec:
@@ -76,3 +77,28 @@ def ask_pillow_anew() -> Iterator[None]:
     """What was learnt with another number of cores, or from a stand-in, is forgotten."""
     yield
     image_module._strips.cache_clear()
+
+
+def test_process_ends_after_ctrl_c_at_the_start_of_a_resizing_thread() -> None:
+    """Python waits at exit for every thread that was started, also for one that nobody was told of."""
+    with running("-c", CTRL_C_AT_THE_START_OF_A_THREAD) as process:
+        output, error = process.communicate(timeout=60)
+    assert (output, error, process.returncode) == ("interrupted\n", "", 0)
+
+
+CTRL_C_AT_THE_START_OF_A_THREAD = """
+import threading
+import numpy as np
+from edge_app.model.image import _resize_in_strips
+
+class Thread(threading.Thread):
+    def start(self):
+        super().start()
+        raise KeyboardInterrupt
+
+threading.Thread = Thread
+try:
+    _resize_in_strips(np.zeros((720, 1280, 3), np.uint8), (384, 384), "bicubic", 2)
+except KeyboardInterrupt:
+    print("interrupted")
+"""

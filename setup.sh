@@ -1,23 +1,35 @@
 #!/bin/sh
-# Sets up a fresh Debian 12 or Ubuntu 24.04 machine, then runs the demo or all tests.
+# Set up a fresh Debian 12 or Ubuntu 24.04 machine and run one of the project's commands.
 #
 #   ./setup.sh demo [OPTIONS OF edge-app demo]
-#   ./setup.sh test [OPTIONS OF pytest]
+#   ./setup.sh export CHECKPOINT OUT [OPTIONS OF python -m export]
+#   ./setup.sh test [--full] [--slow] [OPTIONS OF pytest]
+#   ./setup.sh lint
 #   ./setup.sh faults [OPTIONS OF python -m tests.faults]
+#   ./setup.sh pythons    the demo from the wheel and the quick tests on every other supported Python found here
+#   ./setup.sh newest     lint and tests with the newest version of every dependency; names what differs from the lock
+#   ./setup.sh lock       resolve every dependency again and write requirements/
 #
-# Debian packages are installed with apt-get if they are missing (as root or with sudo); Python packages go to .venv beside
-# this file. Run it again as often as you like.
+# Install missing Debian packages with apt-get (as root or with sudo) and the versions that requirements/ pins into .venv
+# beside this file. Every command may be repeated.
 set -eu
 cd "$(dirname "$0")"
 
+venv=.venv
+torch_version=2.13.0
+torch_index=https://download.pytorch.org/whl/cpu
+other_pythons="3.12 3.13"
+home_assistant_python=3.13 # Home Assistant 2025.4 runs on nothing older
+
 say() { printf '%s\n' "setup: $*" >&2; }
 
-# Debian packages: what OpenCV's wheel links to, and what the tests start.
+# Debian packages: what OpenCV's wheel links to, what the linters are, and what the tests start.
 runtime_packages="python3 python3-venv libgl1 libglib2.0-0"
+lint_packages="$runtime_packages shellcheck"
 test_packages="$runtime_packages mosquitto mosquitto-clients minisign ffmpeg gcc libc6-dev util-linux procps iproute2 nftables"
 test_packages="$test_packages e2fsprogs xvfb"
 # The units are checked by systemd's own tools and run under a systemd in a container.
-test_packages="$test_packages systemd systemd-container shellcheck"
+test_packages="$test_packages systemd systemd-container"
 
 install_debian_packages() {
     missing=""
@@ -43,16 +55,100 @@ install_debian_packages() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 }
 
-make_venv() {
-    # A python3 on the PATH that is too old (3.10 and before) cannot run this.
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-        say "python3 is $(python3 --version 2>&1), 3.11 or newer is needed"
+in_venv() { "$venv/bin/python" -m "$@"; }
+
+make_venv() { # [PYTHON]
+    python=${1:-python3}
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        say "$python is $("$python" --version 2>&1), 3.11 or newer is needed"
         exit 1
     }
-    # One that was interrupted has a python and no pip.
-    .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
-    # Dependency groups (PEP 735) need pip 25.1.
-    .venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+    # An interrupted one has a python and no pip.
+    in_venv pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
+}
+
+# Dependencies are those of the file to the byte; the project itself is built by the pinned build tools.
+install_requirements() { in_venv pip install --quiet --require-hashes --no-deps -r "requirements/$1"; }
+
+install_locked() { # FILE
+    install_requirements "$1"
+    in_venv pip install --quiet --no-deps --no-build-isolation -e .
+}
+
+# PyPI's torch brings several GB of CUDA. A CPU build is taken wherever there is one: from pip's own sources, else from
+# PyTorch's index for CPU builds if that answers within seconds.
+install_torch() {
+    in_venv pip show --quiet torch 2>/dev/null && return
+    cpu_build="torch==$torch_version+cpu"
+    in_venv pip install --quiet --no-deps "$cpu_build" 2>/dev/null && return
+    if "$venv/bin/python" -c "import urllib.request as r; r.urlopen('$torch_index/torch/', timeout=5)" 2>/dev/null; then
+        in_venv pip install --quiet --no-deps --index-url "$torch_index" "$cpu_build"
+        return
+    fi
+    say "no CPU build of torch is at hand and $torch_index does not answer: installing PyPI's, with CUDA (several GB)"
+    in_venv pip install --quiet "torch==$torch_version"
+}
+
+install_all() {
+    install_torch
+    install_locked all.txt
+}
+
+find_python() { # VERSION -> a path, or status 1
+    for found in "python$1" "$(pyenv root 2>/dev/null || echo /nowhere)/versions/$1".*/bin/python3; do
+        "$found" -c '' >/dev/null 2>&1 && command -v "$found" && return
+    done
+    command -v uv >/dev/null && uv python find --no-python-downloads "$1" 2>/dev/null
+}
+
+# Home Assistant pins everything that it imports, so it has an environment and a lock of its own.
+make_home_assistant() {
+    found=$(find_python "$home_assistant_python") || {
+        say "no Python $home_assistant_python here: the tests against a real Home Assistant are skipped"
+        return
+    }
+    main_venv=$venv venv=.venv-home-assistant
+    make_venv "$found"
+    install_requirements home-assistant.txt
+    venv=$main_venv
+    EDGE_APP_HOME_ASSISTANT_PYTHON=$PWD/.venv-home-assistant/bin/python
+    export EDGE_APP_HOME_ASSISTANT_PYTHON
+}
+
+lint() {
+    status=0
+    "$venv/bin/ruff" check . || status=1
+    "$venv/bin/ruff" format --check . || status=1
+    in_venv mypy || status=1
+    "$venv/bin/lint-imports" || status=1
+    shellcheck setup.sh .ci/run systemd/*.sh || status=1
+    return $status
+}
+
+# Two workers, a file of tests on one of them: fixtures of a module are made once.
+run_tests() { in_venv pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"; }
+
+resolve() { # NAME OPTIONS OF uv pip compile
+    out=requirements/$1.txt
+    shift
+    say "resolving $out"
+    in_venv uv pip compile --quiet --upgrade --generate-hashes --no-annotate --custom-compile-command './setup.sh lock' \
+        --output-file "$out" "$@"
+}
+
+# One resolution for all supported versions of Python; a smaller set takes its versions from the largest.
+lock() {
+    everywhere="--universal --python-version 3.11 pyproject.toml"
+    # shellcheck disable=SC2086  # a list of words
+    {
+        resolve all $everywhere --all-extras --group build --group test --group lint --no-emit-package torch
+        smaller="$everywhere --constraints requirements/all.txt"
+        resolve test $smaller --extra demo --extra display --extra metrics --group build --group test
+        resolve demo $smaller --extra demo --group build
+        resolve board $smaller --extra display --extra metrics --group kit
+        resolve build --universal --python-version 3.11 --constraints requirements/all.txt --group build
+    }
+    resolve home-assistant --python-version "$home_assistant_python" requirements/home-assistant.in
 }
 
 what="${1:-}"
@@ -62,29 +158,80 @@ demo)
     # shellcheck disable=SC2086
     install_debian_packages $runtime_packages
     make_venv
-    .venv/bin/python -m pip install --quiet -e '.[demo]'
-    exec .venv/bin/edge-app demo "$@"
+    install_locked demo.txt
+    exec "$venv/bin/edge-app" demo "$@"
+    ;;
+export)
+    # shellcheck disable=SC2086
+    install_debian_packages $runtime_packages
+    make_venv
+    install_all
+    in_venv export "$@"
+    ;;
+lint)
+    # shellcheck disable=SC2086
+    install_debian_packages $lint_packages
+    make_venv
+    install_all
+    lint
     ;;
 test)
     # shellcheck disable=SC2086
     install_debian_packages $test_packages
     make_venv
-    # torch==2.13.0 comes with the export extra: pinned, so that pip takes a CPU build where one is at hand.
-    .venv/bin/python -m pip install --quiet -e '.[demo,display,export,metrics]' --group test --group lint
-    .venv/bin/ruff check .
-    .venv/bin/ruff format --check .
-    .venv/bin/mypy
-    exec .venv/bin/python -m pytest "$@"
+    install_all
+    make_home_assistant
+    run_tests "$@"
     ;;
 faults)
     # shellcheck disable=SC2086
     install_debian_packages $test_packages
     make_venv
-    .venv/bin/python -m pip install --quiet -e . --group test
-    exec .venv/bin/python -m tests.faults "$@"
+    install_locked test.txt
+    in_venv tests.faults "$@"
+    ;;
+pythons)
+    # shellcheck disable=SC2086
+    install_debian_packages $test_packages
+    status=0
+    for version in $other_pythons; do
+        found=$(find_python "$version") || {
+            say "no Python $version here"
+            continue
+        }
+        say "Python $version: the demo from the wheel, then the quick tests"
+        venv=.venv-$version
+        make_venv "$found"
+        install_requirements test.txt
+        in_venv pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$venv/wheel" .
+        in_venv pip install --quiet --no-deps --force-reinstall "$venv"/wheel/edge_app-*.whl
+        (root=$PWD && cd / && "$root/$venv/bin/edge-app" demo --seconds 15) || status=1
+        in_venv pytest -n 2 --dist loadfile -m quick || status=1
+    done
+    exit $status
+    ;;
+newest)
+    # shellcheck disable=SC2086
+    install_debian_packages $test_packages shellcheck
+    venv=.venv-newest
+    rm -rf "$venv"
+    make_venv
+    in_venv pip install --quiet --upgrade pip
+    install_torch
+    in_venv pip install --quiet --upgrade -e '.[demo,display,export,metrics]' --group build --group test --group lint
+    status=0
+    lint || status=1
+    run_tests --slow "$@" || status=1
+    "$venv/bin/python" requirements/differences.py
+    exit $status
+    ;;
+lock)
+    make_venv
+    in_venv pip install --quiet --upgrade uv
+    lock
     ;;
 *)
-    say "usage: ./setup.sh demo | ./setup.sh test | ./setup.sh faults"
+    say "usage: ./setup.sh demo | export | test | lint | faults | pythons | newest | lock (what each does: head -15 setup.sh)"
     exit 2
     ;;
 esac

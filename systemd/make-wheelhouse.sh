@@ -1,15 +1,16 @@
 #!/bin/sh
-# Makes, on a workstation with the internet, the folder from which a board without it is installed:
+# Make, on a workstation with the internet, the folder from which a board without it is installed.
 #
-#   systemd/make-wheelhouse.sh DIR [--python 3.12]
+#   systemd/make-wheelhouse.sh DIR [--python 3.12] [--requirements FILE]
 #
 #     DIR/wheels/        the project's wheel, every library it needs, and pip
 #     DIR/systemd/       install.sh and what it installs
 #     DIR/config-sample.toml   what the first installation writes to /etc/edge-app/config.toml
-#     DIR/docs/          all that explains, to read on the board
+#     DIR/docs/          the documentation, to read on the board
 #     DIR/SHA256SUMS     checked by install.sh: a memory stick may lose bits
 #
-# --python: the Python version of the board (Ubuntu 24.04: 3.12, Debian 12: 3.11); left out, that of this machine.
+# --python: the Python version of the board (Ubuntu 24.04: 3.12, Debian 12: 3.11); default: that of this machine.
+# --requirements: the libraries, pinned with hashes; default: requirements/board.txt.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(dirname "$here")
@@ -19,14 +20,24 @@ say() { printf '%s\n' "make-wheelhouse: $*" >&2; }
 python=python3
 folder=""
 board_version=""
+requirements=$repository/requirements/board.txt
+usage="usage: make-wheelhouse.sh DIR [--python 3.12] [--requirements FILE]"
 while [ $# -gt 0 ]; do
     case "$1" in
     --python)
         board_version=${2:?"--python needs a version, such as 3.12"}
         shift 2
         ;;
+    --requirements)
+        requirements=${2:?"--requirements needs a file"}
+        shift 2
+        ;;
+    -h | --help)
+        sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
     -*)
-        say "unknown option $1; usage: make-wheelhouse.sh DIR [--python 3.12]"
+        say "unknown option $1; $usage"
         exit 2
         ;;
     *)
@@ -36,22 +47,59 @@ while [ $# -gt 0 ]; do
     esac
 done
 [ -n "$folder" ] || {
-    say "usage: make-wheelhouse.sh DIR [--python 3.12]"
+    say "$usage"
     exit 2
 }
 [ -n "$board_version" ] || board_version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# Build with the pinned tools: with those of this Python where they are the ones, else in an environment of their own.
+tools=$repository/requirements/build.txt
+if ! "$python" -m pip install --quiet --dry-run --no-index --no-deps --require-hashes -r "$tools" 2>/dev/null; then
+    "$python" -m venv "$scratch/build"
+    python=$scratch/build/bin/python
+    "$python" -m pip install --quiet --no-deps --require-hashes -r "$tools"
+fi
+
 rm -rf "$folder/wheels" "$folder/systemd" "$folder/docs"
 mkdir -p "$folder/wheels" "$folder/docs"
-"$python" -m pip wheel --quiet --no-deps --wheel-dir "$folder/wheels" "$repository"
+"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$folder/wheels" "$repository"
+
+# pip evaluates markers for the Python it runs on, whatever --python-version says: leave only those of the board's.
+"$python" - "$requirements" "$board_version" >"$scratch/requirements.txt" <<'PYTHON'
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+path, version = sys.argv[1:]
+board = {
+    "python_version": version,
+    "python_full_version": f"{version}.0",
+    "implementation_name": "cpython",
+    "platform_python_implementation": "CPython",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+    "platform_machine": "x86_64",
+    "os_name": "posix",
+}
+for entry in Path(path).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+    text, *hashes = entry.split(" --hash=")
+    if text.strip() and not text.startswith("#"):
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate(board):
+            print(f"{requirement.name}{requirement.specifier}", *(f"--hash={value}" for value in hashes))
+PYTHON
 
 # Wheels for Linux on x86-64 with glibc 2.36 (Debian 12) or older; pip takes the platforms literally.
 platforms=""
 for minor in $(seq 5 36); do platforms="$platforms --platform manylinux_2_${minor}_x86_64"; done
 # shellcheck disable=SC2086  # a list of words
-"$python" -m pip download --quiet --dest "$folder/wheels" --only-binary=:all: \
+"$python" -m pip download --quiet --dest "$folder/wheels" --only-binary=:all: --no-deps --require-hashes \
     --python-version "$board_version" --implementation cp --platform manylinux2014_x86_64 $platforms \
-    pip "$(echo "$folder"/wheels/edge_app-*.whl)[display,metrics]"
+    -r "$scratch/requirements.txt"
 
 cp -R "$here" "$folder/"
 # Not under its own name: edge-app prefers a config.toml in the folder it is called in.

@@ -11,6 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.kept import kept, lasting_folder, run_folder
+from tests.selection import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+    pytest_itemcollected,
+)
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_itemcollected"]
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Torch beside OpenVINO in one process: waiting threads that spin take the cores from each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -62,17 +72,9 @@ def calibration_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A function from task ("caption", "vqa") to the folder of a small checkpoint of that task."""
-    from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
-
-    from tests.checkpoints import SMALL, save_checkpoint
-
-    classes = {"caption": BlipForConditionalGeneration, "vqa": BlipForQuestionAnswering}
-    made: dict[str, Path] = {}
 
     def make(task: str) -> Path:
-        if task not in made:
-            made[task] = save_checkpoint(tmp_path_factory.mktemp(f"small-{task}"), classes[task], SMALL)
-        return made[task]
+        return _checkpoint(run_folder(tmp_path_factory), task, "small")
 
     return make
 
@@ -82,43 +84,46 @@ def small_bundle(
     small_checkpoint: Callable[[str], Path], calibration_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
     """A function from (task, precision) to a bundle, exported from a small checkpoint by the export's command line."""
-    from export.__main__ import main
-
-    made: dict[tuple[str, str], Path] = {}
 
     def make(task: str, precision: str = "fp32") -> Path:
-        if (task, precision) not in made:
-            out = tmp_path_factory.mktemp("bundles") / f"small-{task}-{precision}"
-            command = [str(small_checkpoint(task)), str(out), "--precision", precision, "--parity-pictures", "2"]
-            assert main([*command, "--calibration", str(calibration_folder)]) == 0
-            made[task, precision] = out
-        return made[task, precision]
+        folder = run_folder(tmp_path_factory)
+        return _bundle(folder, f"small-{task}-{precision}", small_checkpoint(task), calibration_folder)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def fullsize_bundle(
-    calibration_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str], tuple[Path, Path]]:
+def fullsize_bundle(calibration_folder: Path) -> Callable[[str, str], tuple[Path, Path]]:
     """A function from (task, precision) to (bundle, checkpoint) of a full-size BLIP-base with random weights."""
-    from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
-
-    from export.__main__ import main
-    from tests.checkpoints import BASE, save_checkpoint
-
-    classes = {"caption": BlipForConditionalGeneration, "vqa": BlipForQuestionAnswering}
-    checkpoints: dict[str, Path] = {}
-    bundles: dict[tuple[str, str], Path] = {}
+    folder = lasting_folder()
 
     def make(task: str, precision: str) -> tuple[Path, Path]:
-        if task not in checkpoints:
-            checkpoints[task] = save_checkpoint(tmp_path_factory.mktemp(f"base-{task}"), classes[task], BASE)
-        if (task, precision) not in bundles:
-            out = tmp_path_factory.mktemp("bundles") / f"base-{task}-{precision}"
-            command = [str(checkpoints[task]), str(out), "--precision", precision, "--parity-pictures", "0"]
-            assert main([*command, "--calibration", str(calibration_folder)]) == 0
-            bundles[task, precision] = out
-        return bundles[task, precision], checkpoints[task]
+        checkpoint = _checkpoint(folder, task, "base")
+        return _bundle(folder, f"base-{task}-{precision}", checkpoint, calibration_folder), checkpoint
 
     return make
+
+
+def _checkpoint(folder: Path, task: str, size: str) -> Path:
+    from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
+
+    from tests.checkpoints import BASE, SMALL, save_checkpoint
+
+    classes = {"caption": BlipForConditionalGeneration, "vqa": BlipForQuestionAnswering}
+    shape = {"small": SMALL, "base": BASE}[size]
+    return kept(folder / f"{size}-{task}", lambda path: save_checkpoint(path, classes[task], shape))
+
+
+def _bundle(folder: Path, name: str, checkpoint: Path, calibration: Path) -> Path:
+    """Export a bundle; `name` is its size, task and precision."""
+    from export.__main__ import main
+
+    size, _, precision = name.split("-")
+    pictures = {"small": "2", "base": "0"}[size]
+
+    def export(out: Path) -> None:
+        # Its folder is its name in every result.
+        command = [str(checkpoint), str(out / name), "--precision", precision, "--parity-pictures", pictures]
+        assert main([*command, "--calibration", str(calibration)]) == 0
+
+    return kept(folder / f"{name}-bundle", export) / name

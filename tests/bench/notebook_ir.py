@@ -144,9 +144,7 @@ class _TextDecoder(nn.Module):
         layers = [_filled(key, value) for key, value in zip(past[::2], past[1::2], strict=True)]
         own.layers, picture.layers = [*layers], [_unremembered() for _ in layers]
         cache = EncoderDecoderCache(own, picture)
-        result = self.decoder(
-            input_ids=ids, encoder_hidden_states=states, past_key_values=cache, use_cache=True, is_decoder=True
-        )
+        result = self.decoder(input_ids=ids, encoder_hidden_states=states, cache=cache, use_cache=True, is_decoder=True)
         present = [tensor for layer in layers for tensor in (layer.keys, layer.values)]
         return (result.logits, *present)
 

@@ -99,23 +99,24 @@ class _CompiledTextDecoder(BlipTextLMHeadModel):  # type: ignore[no-untyped-call
     def forward(
         self,
         input_ids: Tensor,
-        past_key_values: Any = None,
+        cache: Any = None,
         encoder_hidden_states: Tensor | None = None,
         **_: Any,
     ) -> CausalLMOutputWithCrossAttentions:
         """One step: [1, T] tokens after the past; the past returned is the request's own output.
 
         transformers begins with an empty cache object of its own; from then on it hands back what it was given here.
+        The name `cache` is that of transformers 5.24; before it was `past_key_values`.
         """
         assert encoder_hidden_states is not None  # both ways of calling have them
-        past = past_key_values if isinstance(past_key_values, list) else self._nothing
+        past = cache if isinstance(cache, list) else self._nothing
         request = next(self._requests)
         inputs = (input_ids.numpy(), encoder_hidden_states.numpy())
         _bind(request, [*(ov.Tensor(array, shared_memory=True) for array in inputs), *past])
         request.infer()
         logits = torch.from_numpy(request.get_output_tensor(0).data)
         present: Any = [request.get_output_tensor(1 + index) for index in range(len(self._nothing))]
-        return CausalLMOutputWithCrossAttentions(logits=logits, past_key_values=present)
+        return CausalLMOutputWithCrossAttentions(logits=logits, cache=present)
 
 
 def _bind(request: ov.InferRequest, tensors: Sequence[ov.Tensor]) -> None:

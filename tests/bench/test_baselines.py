@@ -31,6 +31,8 @@ from tests.bench.public_way import image_spec
 from tests.bench.pytorch_way import PyTorchWay
 from tests.bench.report import Comparison, table
 
+pytestmark = pytest.mark.slow
+
 SmallCheckpoint = Callable[[str], Path]
 SmallBundle = Callable[..., Path]
 Expect = Callable[[Task, Picture, str | None, int], Ids]

@@ -12,6 +12,8 @@ from export.demo import bundle, resume, scenes
 from export.demo.checkpoint import DEMO_WORDS, build_model
 from export.demo.losses import Losses
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

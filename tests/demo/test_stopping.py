@@ -19,6 +19,8 @@ from export.stopping import EXIT_INTERRUPTED
 from tests.broker import wait_until
 from tests.processes import running, workers
 
+pytestmark = pytest.mark.slow
+
 BUNDLE = Path(edge_app.demo.__file__).parent / "bundle"
 START_S = 120.0
 END_S = 60.0

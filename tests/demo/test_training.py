@@ -18,6 +18,8 @@ from export.demo.losses import Losses
 from export.demo.schedule import Schedule
 from export.demo.sight import open_eyes
 
+pytestmark = pytest.mark.slow
+
 STEPS = 25
 
 

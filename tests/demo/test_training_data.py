@@ -19,6 +19,8 @@ from export.demo.losses import Losses
 from export.demo.targets import IGNORE, MENTIONS, SIDE, TASKS
 from tests.demo.scenes import row_of, twins_of
 
+pytestmark = pytest.mark.slow
+
 
 def texts(rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[str]:
     """Token rows as the words they stand for, special tokens left out."""

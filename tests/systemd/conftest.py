@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -51,7 +52,10 @@ def write_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for pip to find libraries in: pip itself, and empty ones under the names of those that we need."""
+    """A folder for pip to find libraries in: pip itself, and empty ones under the names of those that we need.
+
+    requirements.txt pins all of them with hashes, as requirements/board.txt does the real ones.
+    """
     folder = tmp_path_factory.mktemp("registry")
     package = Path(pip.__file__).parent
     files = {path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"}
@@ -62,6 +66,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for wanted in (*project["dependencies"], *extras["display"], *extras["metrics"]):
         name, _, least = wanted.split(",")[0].partition(">=")
         write_wheel(folder, name, least, {f"{LIBRARIES[name]}.py": b""})
+    pins = []
+    for wheel in sorted(folder.glob("*.whl")):
+        name, version = wheel.name.split("-")[:2]
+        pins.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    pins.append(f"for-another-python==1 ; python_version < '3' --hash=sha256:{64 * '0'}\n")
+    (folder / "requirements.txt").write_text("".join(pins))
     return folder
 
 
@@ -74,9 +84,9 @@ def kit(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(registry),
-        "PIP_NO_BUILD_ISOLATION": "0",  # "no" to isolation, in pip's own way: hatchling is here
     }
     command: list[str | Path] = ["sh", ROOT / "systemd" / "make-wheelhouse.sh", folder]
+    command += ["--requirements", registry / "requirements.txt"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return folder

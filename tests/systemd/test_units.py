@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -78,11 +77,3 @@ def test_service_never_gives_up_but_on_a_wrong_configuration() -> None:
     }
     assert {key: key_values(unit, key) for key in wanted} == {key: [value] for key, value in wanted.items()}
     assert not key_values(unit, "MemoryDenyWriteExecute"), "OpenVINO writes machine code and runs it"
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shell_scripts_are_clean() -> None:
-    """shellcheck finds nothing in any script of the repository."""
-    scripts = [ROOT / "setup.sh", ROOT / ".ci" / "run", *(ROOT / "systemd").glob("*.sh")]
-    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout

@@ -1,0 +1,60 @@
+"""Folders that are made once: for all workers of a run, or for all runs until what they are made of changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[1]
+# A full-size bundle is made by these; the lock names the versions of torch, transformers, NNCF and OpenVINO.
+MADE_BY = ("export", "edge_app/model", "tests/checkpoints.py", "tests/conftest.py", "requirements/all.txt")
+UNUSED_S = 24 * 3600
+
+
+def kept(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Return `folder`; call `make` with the path to create first if no worker has done so yet."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            part = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            make(part)
+            part.rename(folder)
+    return folder
+
+
+def run_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of this run share."""
+    base = factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+
+def lasting_folder() -> Path:
+    """Return a folder that outlives the run; its name changes with every file that a bundle is made by.
+
+    Folders of other states of the tree are removed when they were not used for a day.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-app-tests"
+    folder = home / _digest()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.touch()
+    for other in home.iterdir():
+        if time.time() - other.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for name in MADE_BY:
+        path = ROOT / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]

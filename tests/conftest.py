@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from tests.kept import kept, lasting_folder, run_folder
@@ -24,6 +25,10 @@ __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_ignore_c
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Torch beside OpenVINO in one process: waiting threads that spin take the cores from each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# The same examples in every run; `python -m tests.fuzz` searches with new ones.
+settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("suite")
 
 Picture = NDArray[np.uint8]
 

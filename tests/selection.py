@@ -14,7 +14,7 @@ NEEDS_TORCH = {"small_checkpoint", "small_bundle", "fullsize_bundle"}
 NEEDS_SERVER = {"broker", "start", "site_broker", "kit"}
 # Folders and files in which most tests start processes and wait for them.
 NOT_QUICK = ("bench", "camera", "demo", "export", "faults", "home_assistant", "mqtt", "service", "systemd")
-NOT_QUICK_FILES = ("test_display.py", "test_model_client.py", "test_privacy.py", "test_record.py")
+NOT_QUICK_FILES = ("test_display.py", "test_model_client.py", "test_privacy.py", "test_purity.py", "test_record.py")
 HEAVY_PACKAGES = {"torch", "transformers", "nncf", "export"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge_app.rules.judge import LEAST_MASS, NO_ANSWER, OFF_TOPIC, UNDECIDED, Judge, RuleEvent, State
@@ -89,6 +89,7 @@ def test_an_answer_that_stays_wins(
     standing: RuleConfig, feed: list[Answer | None], last: tuple[float, float, State]
 ) -> None:
     """Whatever came before, the same clear answer again and again becomes the state, and then it is settled."""
+    assume(standing.threshold_on > 0 and standing.threshold_off < 1)  # else one of the answers is both ON and OFF
     judge = Judge(standing)
     for now_s, answer in enumerate(feed):
         if answer is None:

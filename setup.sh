@@ -13,6 +13,7 @@
 # Install missing Debian packages with apt-get (as root or with sudo) and the versions that requirements/ pins into .venv
 # beside this file. Every command may be repeated.
 set -eu
+caller=$PWD
 cd "$(dirname "$0")"
 
 venv=.venv
@@ -166,7 +167,9 @@ export)
     install_debian_packages $runtime_packages
     make_venv
     install_all
-    in_venv export "$@"
+    python=$PWD/$venv/bin/python
+    cd "$caller" # paths of the command are the caller's
+    exec "$python" -m export "$@"
     ;;
 lint)
     # shellcheck disable=SC2086

@@ -126,8 +126,8 @@ lint() {
     return $status
 }
 
-# Two workers, a file of tests on one of them: fixtures of a module are made once.
-run_tests() { in_venv pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"; }
+# More workers than cores, since most tests wait; a file of tests on one worker, so that its fixtures are made once.
+run_tests() { in_venv pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"; }
 
 resolve() { # NAME OPTIONS OF uv pip compile
     out=requirements/$1.txt
@@ -209,7 +209,7 @@ pythons)
         in_venv pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$venv/wheel" .
         in_venv pip install --quiet --no-deps --force-reinstall "$venv"/wheel/edge_app-*.whl
         (root=$PWD && cd / && "$root/$venv/bin/edge-app" demo --seconds 15) || status=1
-        in_venv pytest -n 2 --dist loadfile -m quick || status=1
+        in_venv pytest -n 3 --dist loadfile -m quick || status=1
     done
     exit $status
     ;;

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from tests.photos import photo_paths
+
 ROOT = Path(__file__).parents[1]
-# A full-size bundle is made by these; the lock names the versions of torch, transformers, NNCF and OpenVINO.
-MADE_BY = ("export", "edge_app/model", "tests/checkpoints.py", "tests/conftest.py", "requirements/all.txt")
+# A full-size bundle is made of these files, by these packages, calibrated with the photos.
+MADE_OF = ("export", "edge_app", "tests/checkpoints.py", "tests/conftest.py")
+MADE_BY = ("torch", "transformers", "nncf", "openvino", "numpy", "tokenizers", "pillow")
 UNUSED_S = 24 * 3600
 
 
@@ -37,7 +42,7 @@ def run_folder(factory: pytest.TempPathFactory) -> Path:
 
 
 def lasting_folder() -> Path:
-    """Return a folder that outlives the run; its name changes with every file that a bundle is made by.
+    """Return a folder that outlives the run; its name changes with all that a bundle is made of and by.
 
     Folders of other states of the tree are removed when they were not used for a day.
     """
@@ -52,9 +57,13 @@ def lasting_folder() -> Path:
 
 
 def _digest() -> str:
-    digest = hashlib.sha256()
-    for name in MADE_BY:
+    digest = hashlib.sha256(sys.version.encode())
+    for package in MADE_BY:
+        digest.update(f"{package} {version(package)}\0".encode())
+    for name in MADE_OF:
         path = ROOT / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    for photo in photo_paths():
+        digest.update(photo.read_bytes())
     return digest.hexdigest()[:16]

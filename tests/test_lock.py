@@ -52,6 +52,7 @@ def test_every_direct_dependency_is_pinned_within_its_range(name: str) -> None:
     """A change of pyproject.toml without `./setup.sh lock` is found here."""
     locked = entries(name)
     for requirement in wanted(name):
+        assert canonicalize_name(requirement.name) in locked, f"{requirement} is not in the lock: run ./setup.sh lock"
         versions = [next(iter(pin(entry).specifier)) for entry in locked[canonicalize_name(requirement.name)]]
         for version in versions:
             assert version.operator == "=="

@@ -28,7 +28,7 @@ from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
 from edge_app.losses import Losses
 from edge_app.messages import MessageIds
-from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
+from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply, ModelStage
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import (
     Acknowledged,
@@ -210,7 +210,7 @@ class Service:
         match event:
             case Inbound():
                 self._receive(event)
-            case ModelReady() | ModelDown() | ModelReply() | ModelLost():
+            case ModelReady() | ModelStage() | ModelDown() | ModelReply() | ModelLost():
                 self._handle_model(event)
             case Connected() | Disconnected() | Unreachable() | Acknowledged() | SubscriptionsRefused():
                 self._session.handle(event)
@@ -231,6 +231,8 @@ class Service:
     def _handle_model(self, event: ModelEvent) -> None:
         self._bundles.handle(event, time.monotonic())
         self._dispatcher.handle(event)
+        if isinstance(event, ModelStage):
+            self._tell_status(event.stage)
         if isinstance(event, ModelReady | ModelDown):
             if isinstance(event, ModelReady):
                 log.info("model ready device=%s", event.info.get("device"))
@@ -281,12 +283,12 @@ class Service:
         self._rules.publish()
         self._publisher.info(self._info())
 
-    def _tell_status(self) -> None:
-        """One line for `systemctl status`."""
+    def _tell_status(self, stage: str = "") -> None:
+        """One line for `systemctl status`; `stage` is what a model that is starting does."""
         names = self._cameras.names()
         online = sum(self._cameras.is_online(name) for name in names)
         broker = "connected" if self._session.connected else "away"
-        model = report.model_state(self._dispatcher)
+        model = report.model_state(self._dispatcher) + (f" ({stage})" if stage else "")
         self._notifier.send(f"STATUS={online} of {len(names)} cameras online, model {model}, broker {broker}")
 
     def _say_farewell(self) -> None:

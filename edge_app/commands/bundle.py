@@ -80,7 +80,9 @@ def _install(arguments: argparse.Namespace) -> tuple[Any, str]:
 
     def trial(folder: Path) -> Tried:
         measure = not arguments.no_measure
-        return try_out(folder, model, full_rate=is_full_rate(config), measure=measure, tell=tell)
+        return try_out(
+            folder, model, full_rate=is_full_rate(config), measure=measure, tell=lambda step: tell(f"  {step}")
+        )
 
     done = install(
         arguments.folder,
@@ -118,7 +120,8 @@ def _trial_lines(tried: Tried, model: ModelConfig) -> list[str]:
     """What the trial took, what it leaves behind, and what was measured."""
     info, loaded = tried.loaded.info, tried.loaded
     kept = f"compiled graphs are kept in {model.cache_dir}" if model.cache_dir else "nothing is kept (model.cache_dir)"
-    lines = [f"Tried on {info['device']}: ready after {loaded.load_s:.1f} s, all compiled after {loaded.total_s:.1f} s; {kept}."]
+    took = f"ready after {loaded.load_s:.1f} s, all compiled after {loaded.total_s:.1f} s"
+    lines = [f"Tried on {info['device']}: {took}; {kept}."]
     lines += info["fallbacks"]
     if tried.placement is not None:
         lines += placement_lines(tried.placement)

@@ -17,6 +17,7 @@ from edge_app.model.work import CAPTION_TOKENS
 from edge_app.placement_words import WORKS
 from edge_app.state import state_folder
 
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, and keep the best; 0 when done."""
     machine = machine_devices()

@@ -133,9 +133,7 @@ def refuse_unwritable(folder: Path) -> None:
         raise _unwritable(folder, error) from error
 
 
-def write_choice(
-    folder: Path, bundle: Bundle, placement: Placement, measurement: Measurement | None = None
-) -> Path:
+def write_choice(folder: Path, bundle: Bundle, placement: Placement, measurement: Measurement | None = None) -> Path:
     """Keep a choice, whole or not at all; returns its file. EdgeAppError when it cannot be written."""
     path = choice_path(folder, bundle)
     try:

@@ -179,7 +179,7 @@ def load_models(
                 log.warning("choice of devices not used reason=%r", problem)
         fallbacks += [barred[name] for name in barred if any(name in placement.devices for placement in wanted)]
         allowed = [placement for placement in wanted if placement.devices.isdisjoint(barred)]
-        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce, tell)
+        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce=announce, tell=tell)
         models.append(model)
         fallbacks += reasons.values()
         refused |= {name: reason for placement, reason in reasons.items() for name in placement.devices}
@@ -194,6 +194,7 @@ def _load_first(
     wanted: Sequence[Placement],
     threads: int,
     cache_dir: Path | None,
+    *,
     announce: Callable[[Placement], None],
     tell: Callable[[str], None],
 ) -> tuple[VisionLanguageModel, dict[Placement, str]]:
@@ -203,7 +204,7 @@ def _load_first(
     for placement in wanted:
         announce(placement)
         try:
-            return _load(bundle, placement, threads, cache_dir, compilers, tell), reasons
+            return _load(bundle, placement, threads, cache_dir, compilers=compilers, tell=tell), reasons
         except DeviceError as error:
             reasons[placement] = str(error)
             log.warning("device refused device=%s reason=%s", placement, error)
@@ -215,6 +216,7 @@ def _load(
     placement: Placement,
     threads: int,
     cache_dir: Path | None,
+    *,
     compilers: dict[str, Compiler],
     tell: Callable[[str], None],
 ) -> VisionLanguageModel:

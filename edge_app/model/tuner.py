@@ -1,7 +1,7 @@
 """Measure the placements of bundles in a process of its own, which gives way to everything else.
 
-Started as `python -m edge_app.model.tuner --link-fd N` by `edge-app bundle install`, `edge-app doctor --warm` and, in an
-idle minute, by the service, which kills it as soon as there is work. It runs with low priority, and when memory runs
+Started as `python -m edge_app.model.tuner --link-fd N` by `edge-app bundle install`, `edge-app doctor --warm` and, in
+an idle minute, by the service, which kills it as soon as there is work. It runs with low priority, and when memory runs
 out the kernel ends it first. What it found is written where `edge-app bench --tune` writes it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,9 @@ from edge_app.child import ParentLink
 from edge_app.errors import EdgeAppError
 from edge_app.logs import set_up_logging
 from edge_app.minisign import parse_public_key
-from edge_app.model.bundle import open_bundle
+from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import choice_of, find_choice, measurable, measurement_of, refuse_unwritable, write_choice
+from edge_app.model.compiled_cache import cache_folder
 from edge_app.model.device import core
 from edge_app.model.loading import placement_info
 from edge_app.model.tune import tune
@@ -43,7 +45,7 @@ def measure(order: dict[str, Any], tell: Tell) -> list[dict[str, Any]]:
     Raises:
         EdgeAppError: a bundle or the state folder cannot be used, or no device runs a bundle.
     """
-    state_dir, cache_dir = Path(order["state_dir"]), order.get("cache_dir")
+    state_dir = Path(order["state_dir"])
     refuse_unwritable(state_dir)
     devices = order.get("devices") or measurable(core().available_devices)
     found = []
@@ -57,7 +59,7 @@ def measure(order: dict[str, Any], tell: Tell) -> list[dict[str, Any]]:
             devices,
             runs=order["runs"],
             threads=order["threads"],
-            cache_dir=Path(cache_dir) if cache_dir else None,
+            cache_dir=_compiled_graphs(order, bundle),
             full_rate=order["full_rate"],
             tell=tell,
         )
@@ -66,6 +68,21 @@ def measure(order: dict[str, Any], tell: Tell) -> list[dict[str, Any]]:
         choice = choice_of(bundle, best, measurement)
         found.append({"hash": bundle.hash, "placement": placement_info(best, "measurement", choice)})
     return found
+
+
+def _compiled_graphs(order: dict[str, Any], bundle: Bundle) -> Path | None:
+    """The folder of compiled graphs to work with.
+
+    With a `scratch_dir` that is a copy: the service is at work in the folder itself. What is copied while it is written
+    does not have the hash that it should, and is compiled again.
+    """
+    cache_dir, scratch_dir = order.get("cache_dir"), order.get("scratch_dir")
+    if not cache_dir or not scratch_dir:
+        return Path(cache_dir) if cache_dir else None
+    copy = cache_folder(Path(scratch_dir), bundle.hash)
+    with contextlib.suppress(OSError, shutil.Error):  # a full disk, or no folder yet: it then takes longer
+        shutil.copytree(cache_folder(Path(cache_dir), bundle.hash), copy, dirs_exist_ok=True)
+    return Path(scratch_dir)
 
 
 def main(argv: list[str]) -> int:

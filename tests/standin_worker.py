@@ -37,20 +37,7 @@ def main(argv: list[str]) -> int:
     if "fail-start" in start:
         link.send({"event": "failed", "reason": "The bundle is broken; install another one."})
         return 1
-    if "hang-start" in start:
-        signal.pause()
-    if "slow-start" in start:
-        time.sleep(2)
-    if "repeating-start" in start:
-        while True:
-            link.send({"event": "stage", "stage": "compiling again"})
-            time.sleep(0.1)
-    if any(name.startswith("staged") for name in start):
-        for number in range(4):
-            link.send({"event": "stage", "stage": f"compiling graph {number}"})
-            if number == 2 and "staged-hang" in start:
-                signal.pause()
-            time.sleep(0.6)
+    load(link, start)
     frames = {name: FrameBuffer.attach(fd) for name, fd in link.hello["frames"].items()}
     left_out = link.hello.get("left_out", {})
     device = "GPU" if any(name.startswith("gpu") for name in start) and "GPU" not in left_out else "CPU"
@@ -69,17 +56,39 @@ def main(argv: list[str]) -> int:
         "bundles": [{"name": "stand-in"}],
         "fallbacks": [*left_out.values(), *refused.values()],
     }
-    if "measurable" in start:
-        is_measured = (folder / "measured").exists()
-        placement = {"picture": "GPU", "text": "CPU" if is_measured else "GPU", "by": "order", "measurement": None}
-        info["bundles"] = [{"name": "stand-in", "hash": "f" * 64, "folder": str(folder), "placement": placement}]
-        info["unmeasured"] = [] if is_measured else [str(folder)]
+    info |= placement(folder) if "measurable" in start else {}
     link.send({"event": "ready", "info": info, "devices": [device], "refused": refused})
     while (request := link.receive()) is not None:
         if device == "GPU" and "gpu-crash" in start:
             os.kill(os.getpid(), signal.SIGSEGV)
         link.send(reply(request, frames, folder))
     return 0
+
+
+def load(link: ParentLink, start: list[str]) -> None:
+    """Take the time that loading takes, and name the steps."""
+    if "hang-start" in start:
+        signal.pause()
+    if "slow-start" in start:
+        time.sleep(2)
+    if "repeating-start" in start:
+        while True:
+            link.send({"event": "stage", "stage": "compiling again"})
+            time.sleep(0.1)
+    if any(name.startswith("staged") for name in start):
+        for number in range(4):
+            link.send({"event": "stage", "stage": f"compiling graph {number}"})
+            if number == 2 and "staged-hang" in start:
+                signal.pause()
+            time.sleep(0.6)
+
+
+def placement(folder: Path) -> dict[str, Any]:
+    """What `info` tells of a bundle for which there is a choice of devices."""
+    is_measured = (folder / "measured").exists()
+    places = {"picture": "GPU", "text": "CPU" if is_measured else "GPU", "by": "order", "measurement": None}
+    bundle = {"name": "stand-in", "hash": "f" * 64, "folder": str(folder), "placement": places}
+    return {"bundles": [bundle], "unmeasured": [] if is_measured else [str(folder)]}
 
 
 def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path) -> dict[str, Any]:

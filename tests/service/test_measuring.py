@@ -93,9 +93,7 @@ def test_a_failed_measurement_is_in_info_and_the_node_serves(
     assert service.starts() == 1
 
 
-def test_a_stop_in_the_middle_leaves_no_process(
-    broker: Broker, start: Start, watcher: Watcher, tmp_path: Path
-) -> None:
+def test_a_stop_in_the_middle_leaves_no_process(broker: Broker, start: Start, watcher: Watcher, tmp_path: Path) -> None:
     """Nor a record that keeps the next service from measuring."""
     service = start(broker.port, PAUSED, start="measurable", environ=environ(tmp_path, "hangs"))
     info(watcher, "measuring")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_app.checks import Check
 from edge_app.checks.account import Account
 from edge_app.checks.inference import rights_of
-from edge_app.errors import ChildDiedError
+from edge_app.errors import BundleError, ChildDiedError
+from edge_app.model.bundle import open_manifest
 from edge_app.model.compiled_cache import cache_folder
 from edge_app.placement_words import is_full_rate, placement_lines
 from edge_app.settings import Config
@@ -38,13 +40,12 @@ def check_warm(config: Config, account: Account, tell: Tell = lambda _: None) ->
     def load() -> Loaded:
         return load_once(model.hello(), step_s=model.start_timeout_s, rights=rights, settle=True, tell=tell)
 
+    if busy := [folder for folder in _folders(model.bundles, model.cache_dir) if _is_busy(folder)]:
+        what = f"The service is running and holds {', '.join(map(str, busy))}, so nothing could be kept there."
+        yield Check("warm", "warn", what, "Run: sudo systemctl stop edge-app, then warm again.")
+        return
     try:
         first = load()
-        busy = _busy_folders(first.info, model.cache_dir)
-        if busy:
-            what = f"The service is running and holds {', '.join(map(str, busy))}: what was compiled was not kept."
-            yield Check("warm", "warn", what, "Run: sudo systemctl stop edge-app, then warm again.")
-            return
         if unmeasured := first.info.get("unmeasured"):
             order = tuner_order(model, unmeasured, full_rate=is_full_rate(config))
             yield from _measured(*measure_once(order, step_s=model.start_timeout_s, rights=rights, tell=tell))
@@ -53,7 +54,7 @@ def check_warm(config: Config, account: Account, tell: Tell = lambda _: None) ->
         reason = f"The process that loads the bundles {error}." if isinstance(error, TrialError) else str(error)
         yield Check("warm", "fail", reason, "See the model check.")
         return
-    kept = sum(1 for folder in _folders(again.info, model.cache_dir) for path in folder.iterdir() if path.is_file())
+    kept = sum(1 for folder in _folders(model.bundles, model.cache_dir) for path in folder.iterdir() if path.is_file())
     yield Check(
         "warm",
         "ok",
@@ -69,21 +70,23 @@ def _measured(found: list[dict[str, Any]], problem: str) -> Iterator[Check]:
         yield Check("placements", "ok", "\n".join(placement_lines(each["placement"])))
 
 
-def _folders(info: Mapping[str, Any], cache_dir: Path) -> list[Path]:
+def _folders(bundles: Sequence[Path], cache_dir: Path) -> list[Path]:
     """Where the compiled graphs of the bundles are, as far as there are any."""
-    folders = [cache_folder(cache_dir, str(bundle["hash"])) for bundle in info["bundles"]]
+    folders = []
+    for path in bundles:
+        with contextlib.suppress(BundleError):  # loading it tells why it cannot be used
+            bundle, _ = open_manifest(Path(os.path.realpath(path)))
+            folders.append(cache_folder(cache_dir, bundle.hash))
     return [folder for folder in folders if folder.is_dir()]
 
 
-def _busy_folders(info: Mapping[str, Any], cache_dir: Path) -> list[Path]:
-    """Those of them that a process works in."""
-    busy = []
-    for folder in _folders(info, cache_dir):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            busy.append(folder)
-        finally:
-            os.close(descriptor)
-    return busy
+def _is_busy(folder: Path) -> bool:
+    """Whether a process works in a folder of compiled graphs."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -18,7 +18,7 @@ class ModelConfig(Section):
     bundles: tuple[Path, ...] = Field(min_length=1, max_length=8, description="Bundle folders to load.")
     device: Literal["AUTO", "CPU", "GPU"] = Field(
         default="AUTO",
-        description="Inference device; AUTO: what was measured as the best (`edge-app bench --tune`), else the GPU if it passes its "
+        description="Inference device; AUTO: what `edge-app bench --tune` found best, else the GPU if it passes its "
         "self-check, else the CPU.",
     )
     text_device: Literal["CPU", "GPU"] | None = Field(

@@ -7,7 +7,7 @@ check call it alike.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class VisionLanguageModel:
         threads: int = 0,
         cache_dir: Path | None = None,
         compilers: dict[str, Compiler] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Compile all roles the bundle's tasks need.
 
@@ -59,6 +60,7 @@ class VisionLanguageModel:
             cache_dir: folder for compiled graphs, or None.
             compilers: device -> compiler, of models that shall share compiled graphs with this one; those that are
                 missing are added.
+            tell: is told each graph before it is compiled, as part of a sentence.
 
         Raises:
             BundleError: the IR does not fit the manifest.
@@ -76,9 +78,11 @@ class VisionLanguageModel:
                 name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=folder))
                 for name in (self.placement.picture, self.placement.text)
             }
-            self.graphs: dict[Role, Graph] = {
-                role: self.compilers[self.placement.device_of(role)].compile(bundle, role) for role in roles
-            }
+            self.graphs: dict[Role, Graph] = {}
+            for role in roles:
+                compiler = self.compilers[self.placement.device_of(role)]
+                tell(f"compiling the {role} graph of {bundle.label} for {compiler.device}")
+                self.graphs[role] = compiler.compile(bundle, role)
         check_graphs(self.graphs, self.manifest)
         of_picture = {role: graph for role, graph in self.graphs.items() if role in PICTURE_ROLES}
         self.encoder = Encoder(of_picture, self.manifest.image)

@@ -19,6 +19,7 @@ from edge_app.frames import Frame, FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
 from edge_app.minisign import parse_public_key
 from edge_app.model.encoder import Encoding
+from edge_app.model.idle import wait_until_idle
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.manifest import Task
@@ -55,6 +56,7 @@ class Worker:
             "rules": self._rules,
             "snapshot": self._snapshot,
             "ping": lambda _: [],
+            "settle": self._settle,
         }
 
     def handle(self, request: Message) -> Message:
@@ -149,6 +151,10 @@ class Worker:
             raise CameraError(f"The frame {request['frame']} is not kept any more; there will be others.")
         return [{"jpeg": base64.b64encode(jpeg(frame.image)).decode("ascii")}]
 
+    def _settle(self, request: Message) -> list[Message]:
+        """Wait for what is compiled in the background, so that the folder of compiled graphs has it."""
+        return [{"settled": wait_until_idle(float(request["limit_s"]))}]
+
     def _note_picture(self, camera: str, frame: Frame | None) -> None:
         if self._keep and frame is not None:
             self._pictures[camera] = frame
@@ -226,6 +232,7 @@ def main(argv: list[str]) -> int:
             trusted_keys=[parse_public_key(key) for key in hello.get("trusted_keys", ())],
             left_out=hello.get("left_out"),
             announce=lambda placement: link.send({"event": "trying", "devices": sorted(placement.devices)}),
+            tell=lambda stage: link.send({"event": "stage", "stage": stage}),
         )
     except EdgeAppError as error:
         link.send({"event": "failed", "reason": str(error)})

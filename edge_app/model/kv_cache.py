@@ -86,8 +86,11 @@ class KvCache:
         self.length = length
 
     def reorder(self, rows: NDArray[np.intp]) -> None:
-        """Sequence i continues what was sequence rows[i]: past[i] = past[rows[i]], in place (beam search)."""
-        if np.array_equal(rows, np.arange(self.batch)):
+        """Sequence i continues what was sequence rows[i]: past[i] = past[rows[i]], in place (beam search).
+
+        Sequences beyond `rows` are padding, and stay as they are.
+        """
+        if np.array_equal(rows, np.arange(len(rows))):
             return
         for slot in self._slots:
-            slot[:, :, : self.length] = slot[rows, :, : self.length]
+            slot[: len(rows), :, : self.length] = slot[rows, :, : self.length]

@@ -22,12 +22,13 @@ from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import read_choice
 from edge_app.model.compiled_cache import cache_folder
 from edge_app.model.device import Compiler, core, is_present
-from edge_app.model.golden import encode_golden, verify, warm_up
+from edge_app.model.golden import encode_golden, verify
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.placement import Placement, placements
 from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
+from edge_app.model.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 

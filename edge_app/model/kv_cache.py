@@ -20,6 +20,11 @@ MASKED = np.float32(-1e4)
 CAPACITY_STEP = 32  # lengths are rounded up to this, so that few different shapes are ever compiled
 
 
+def round_up_capacity(positions: int) -> int:
+    """The room that a cache for `positions` has."""
+    return -(-positions // CAPACITY_STEP) * CAPACITY_STEP
+
+
 def memory_names(layers: int) -> list[str]:
     """Tensor names of a memory, in the order of the layers."""
     return [f"memory.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
@@ -47,7 +52,7 @@ class KvCache:
         memory_mask: NDArray[np.float32],
     ) -> None:
         self.batch = batch
-        self.capacity = -(-capacity // CAPACITY_STEP) * CAPACITY_STEP  # rounded up
+        self.capacity = round_up_capacity(capacity)
         self.length = 0
         self.memory = memory
         self.memory_mask = memory_mask

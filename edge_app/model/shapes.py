@@ -1,9 +1,9 @@
 """The lengths that the graphs are run with: on a GPU few and fixed ones, to which each request is rounded up.
 
 OpenVINO's GPU plugin builds kernels of their own for every row count that a graph sees, a second of CPU and tens of
-megabytes each, while it serves. So questions, passes of the decoder and batches are padded to one of a few lengths, which
-are built before or between requests (`warm_up`). What is longer than the longest is split. What was padded is masked:
-texts are the same.
+megabytes each, while it serves. So questions, passes of the decoder and batches are padded to one of a few lengths,
+which are built before or between requests (`warm_up`). What is longer than the longest is split. What was padded is
+masked: texts are the same.
 """
 
 from __future__ import annotations

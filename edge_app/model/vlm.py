@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge_app.errors import BadRequestError
 from edge_app.model.beam import beam_search
 from edge_app.model.bundle import Bundle
-from edge_app.model.compiled_cache import checked_cache
+from edge_app.model.compiled_cache import open_cache
 from edge_app.model.contract import check_graphs
 from edge_app.model.decoded import Decoded
 from edge_app.model.decoder import Decoder
@@ -74,14 +74,17 @@ class VisionLanguageModel:
         shared = {} if compilers is None else compilers
         # Its own devices alone: a compiler holds all that it compiled, also for a device that was then left.
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
-        with checked_cache(cache_dir, bundle) as folder:
-            self.compilers = {
-                name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=folder))
-                for name in (self.placement.picture, self.placement.text)
-            }
-            self.graphs: dict[Role, Graph] = {
-                role: self.compilers[self.placement.device_of(role)].compile(bundle, role) for role in roles
-            }
+        self.cache = open_cache(cache_dir, bundle)
+        folder = self.cache.folder if self.cache else None
+        self.compilers = {
+            name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=folder))
+            for name in (self.placement.picture, self.placement.text)
+        }
+        self.graphs: dict[Role, Graph] = {}
+        for role in roles:
+            self.graphs[role] = self.compilers[self.placement.device_of(role)].compile(bundle, role)
+            if self.cache:  # a process that is killed while it compiles keeps what it has
+                self.cache.list_written()
         check_graphs(self.graphs, self.manifest)
         of_picture = {role: graph for role, graph in self.graphs.items() if role in PICTURE_ROLES}
         self.encoder = Encoder(of_picture, self.manifest.image)

@@ -1,8 +1,9 @@
 """Runs of every graph before somebody waits for them: kernels are built, and weights packed, when a shape first comes.
 
-The CPU plugin packs the weights of a graph of free lengths when it first runs, once for narrow and once for wide passes:
-half a second for BLIP-base, for which it reads the whole file. The GPU plugin builds kernels for each shape of the closed
-set (`shapes`). What nearly every request needs is run before a model is ready, the rest in idle moments (`chores`).
+The CPU plugin packs the weights of a graph of free lengths when it first runs, once for narrow and once for wide
+passes: half a second for BLIP-base, for which it reads the whole file. The GPU plugin builds kernels for each shape of
+the closed set (`shapes`). What nearly every request needs is run before a model is ready, the rest in idle moments
+(`chores`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edge_app.model.encoder import Encoding
-from edge_app.model.manifest import MOST_NEW_TOKENS, Generation
+from edge_app.model.kv_cache import round_up_capacity
+from edge_app.model.manifest import Generation
 from edge_app.model.shapes import Shapes, Step
 from edge_app.model.vlm import MAX_CHOICES, VisionLanguageModel
 
 WIDE = 8  # tokens of a pass for which the CPU plugin packs weights in another way than for those of one or two
 DRAFT = 16  # tokens of a draft that are checked in one pass: most captions have 9 to 16
 SHORT_QUESTIONS = 16  # tokens; longer ones are rare
-CHOICE = 8  # tokens of an answer to choose from
 
 
 def warm_up(model: VisionLanguageModel, encoding: Encoding) -> None:
@@ -66,7 +67,7 @@ def _all_steps(model: VisionLanguageModel, shapes: Shapes) -> Iterator[Step]:
         width = shapes.questions[0]
         chosen = shapes.batch_pieces(MAX_CHOICES)[0].stop
         for tokens in passes:
-            capacity = max(tokens, CHOICE)
+            capacity = round_up_capacity(tokens)
             yield from (Step(tokens, batch, capacity, width) for batch in shapes.batches if batch <= chosen)
     else:
         yield from _drafts(model, shapes)
@@ -81,4 +82,4 @@ def _drafts(model: VisionLanguageModel, shapes: Shapes) -> Iterator[Step]:
 def _capacity(model: VisionLanguageModel, options: Generation) -> int:
     """Positions that the KV cache has for a text with `options`, with the prompt of a caption."""
     prompt = len(model.codec.prompt_ids(options.prompt))
-    return min(prompt + min(options.max_new_tokens, MOST_NEW_TOKENS), model.manifest.text.max_positions)
+    return round_up_capacity(prompt + options.max_new_tokens)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import base64
 import logging
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_app.child import ParentLink
+from edge_app.ending import end_now, keep_until_end, run_and_end
 from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
 from edge_app.frames import Frame, FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
 from edge_app.minisign import parse_public_key
+from edge_app.model.chores import Chores
 from edge_app.model.encoder import Encoding
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
@@ -230,19 +233,32 @@ def main(argv: list[str]) -> int:
     except EdgeAppError as error:
         link.send({"event": "failed", "reason": str(error)})
         return 1
+    keep_until_end(models)
     worker = Worker(models, frames)
     # A device that some model uses is no use to do without, whatever another model finds on it.
     refused = {name: reason for name, reason in models.refused.items() if name not in models.devices}
     link.send({"event": "ready", "info": models.info(), "devices": sorted(models.devices), "refused": refused})
-    while (request := link.receive()) is not None:
-        try:
-            reply = worker.handle(request)
-        except DeviceError as error:
-            link.send({"event": "failed", "reason": str(error)})
-            return 1
-        link.send(reply)
+    # What is in hand is given up, but what was compiled is listed.
+    signal.signal(signal.SIGTERM, lambda *_: end_now(0))
+    try:
+        _serve(link, worker, Chores(models))
+    except DeviceError as error:
+        link.send({"event": "failed", "reason": str(error)})
+        return 1
     return 0
 
 
+def _serve(link: ParentLink, worker: Worker, chores: Chores) -> None:
+    """Answer requests until the service is gone, with chores where none waits; DeviceError when the device failed."""
+    while True:
+        wait_s = chores.wait_s
+        if wait_s == 0 or not link.waits(wait_s):
+            chores.do_next()
+        elif (request := link.receive()) is not None:
+            link.send(worker.handle(request))
+        else:
+            return
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_and_end(lambda: main(sys.argv[1:]))

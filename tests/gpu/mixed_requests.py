@@ -170,8 +170,8 @@ def main() -> int:
         told["models"] = models
 
     chosen: dict[str, Callable[[str, TextSpec], Shapes]] = {
-        "free": lambda device, text: FREE,
-        "closed": lambda device, text: closed(text),
+        "free": lambda *_: FREE,
+        "closed": lambda *given: closed(given[1]),
         "own": shapes_for,
     }
     with patch.object(vlm, "shapes_for", chosen[arguments.shapes]):

@@ -25,6 +25,7 @@ from pathlib import Path
 import openvino as ov
 
 from edge_app.durable import replace_text
+from edge_app.model.borrowed_cache import BorrowedCache, remove_leftovers
 from edge_app.model.bundle import Bundle, sha256_of_all
 from edge_app.model.manifest import Manifest
 
@@ -95,32 +96,42 @@ class CompiledCache:
         self._before = {name: after[name] for name in listed}
 
 
-_in_use: weakref.WeakValueDictionary[Path, CompiledCache] = weakref.WeakValueDictionary()  # of this process
+Cache = CompiledCache | BorrowedCache
+_in_use: weakref.WeakValueDictionary[Path, Cache] = weakref.WeakValueDictionary()  # of this process
 
 
-def open_cache(cache_dir: Path | None, bundle: Bundle) -> CompiledCache | None:
+def open_cache(cache_dir: Path | None, bundle: Bundle) -> Cache | None:
     """The cache of a bundle, the same one for all of this process; None to do without.
 
-    A cache only saves time: a folder that cannot be written, or that another process works in, is logged and no error.
+    Where another process works in the folder, what it has listed is borrowed. A cache only saves time: a folder that
+    cannot be written is logged and no error.
     """
     if cache_dir is None:
         return None
     folder = cache_folder(cache_dir, bundle.hash)
     if folder in _in_use:
         return _in_use[folder]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(cache_dir)
+        _in_use[folder] = cache = _open(folder, _limit_bytes(bundle.manifest))
+    except OSError as error:
+        log.warning("compiled graphs not cached folder=%s reason=%s", folder, error.strerror)
+        return None
+    return cache
+
+
+def _open(folder: Path, limit_bytes: int) -> Cache:
     with contextlib.ExitStack() as undo:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        undo.callback(os.close, descriptor)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            undo.callback(os.close, descriptor)
             # Against a second process that removes what this one has yet to list. It ends with the process.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            cache = CompiledCache(folder, descriptor, _limit_bytes(bundle.manifest))
-        except OSError as error:
-            log.warning("compiled graphs not cached folder=%s reason=%s", folder, error.strerror)
-            return None
+        except BlockingIOError:
+            return BorrowedCache(folder, _listed(folder))
+        cache = CompiledCache(folder, descriptor, limit_bytes)
         undo.pop_all()
-    _in_use[folder] = cache
     return cache
 
 

@@ -20,7 +20,6 @@ from edge_app.errors import BundleError, DeviceError
 from edge_app.minisign import PublicKey
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import read_choice
-from edge_app.model.compiled_cache import cache_folder
 from edge_app.model.device import Compiler, core, is_present
 from edge_app.model.golden import encode_golden, verify
 from edge_app.model.manifest import Task
@@ -198,6 +197,6 @@ def _load(
         difference,
         time.monotonic() - started,
     )
-    compiled = cache_folder(cache_dir, bundle.hash).glob("*.blob") if cache_dir else ()
+    compiled = model.cache.folder.glob("*.blob") if model.cache else ()
     give_back([*bundle.path.glob("*.bin"), *compiled])
     return model

@@ -36,7 +36,8 @@ def first_steps(model: VisionLanguageModel) -> list[Step]:
         if task == "caption":
             steps += [Step(1, options.beams, capacity), Step(WIDE, 1, capacity)]
             if model.shapes.passes:
-                steps.append(Step(DRAFT, 1, capacity))
+                prompt = len(model.codec.prompt_ids(options.prompt))
+                steps += [Step(prompt, options.beams, capacity), Step(DRAFT, 1, capacity)]
             continue
         asked = [width for width in model.shapes.questions if width <= SHORT_QUESTIONS] or [WIDE]
         steps += [Step(1, options.beams, capacity, width) for width in asked]

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from edge_app.demo.service import bundle_path
 from edge_app.errors import DeviceError
 from edge_app.model import compiled_cache
+from edge_app.model.borrowed_cache import BorrowedCache
 from edge_app.model.bundle import Bundle, open_bundle, sha256_of
 from edge_app.model.compiled_cache import HASHES_NAME, CompiledCache, cache_folder, open_cache, remove_changed
 from edge_app.model.device import Compiler, Graph
@@ -48,7 +50,7 @@ def load(cache: Path) -> None:
 def opened(cache: Path, bundle: Bundle) -> CompiledCache:
     """The cache of this process, which nobody keeps from working in the folder."""
     own = open_cache(cache, bundle)
-    assert own is not None
+    assert isinstance(own, CompiledCache)
     return own
 
 
@@ -194,7 +196,7 @@ def test_the_oldest_go_when_the_folder_is_full(
     assert len(blobs(cache, bundle)) == 5
 
 
-# Opens a cache, says whether it may, and holds it until it is told to end.
+# Opens a cache, writes into it, says where it is, and holds it until it is told to end.
 OTHER_PROCESS = """
 import sys
 from pathlib import Path
@@ -203,35 +205,64 @@ from edge_app.model.bundle import open_bundle
 from edge_app.model.compiled_cache import open_cache
 
 own = open_cache(Path(sys.argv[1]), open_bundle(bundle_path()))
-print("none" if own is None else "own", flush=True)
+(own.folder / "other.cl_cache").write_bytes(b"kernel")
+own.list_written()
+print(own.folder, flush=True)
 sys.stdin.read()
 """
 
 
-def test_two_processes_do_not_share_a_cache(cache: Path, bundle: Bundle) -> None:
-    """`doctor` beside the service: the second one compiles for itself, and removes nothing of the first one's.
+@contextmanager
+def other_process(cache: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A second process that has opened the cache: where it works, and it."""
+    command = [sys.executable, "-c", OTHER_PROCESS, str(cache)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield Path(process.stdout.readline().strip()), process
+        process.communicate(timeout=60)
+
+
+def test_a_second_process_borrows_what_is_listed(cache: Path, bundle: Bundle) -> None:
+    """`doctor` beside the service: it loads the same graphs, and neither removes nor adds anything of the first one's.
 
     The folder is locked for as long as the first may still list something in it.
     """
-
-    def other() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", OTHER_PROCESS, str(cache)]
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-
     own = opened(cache, bundle)
     assert open_cache(cache, bundle) is own  # in one process there is one
     (own.folder / "unlisted.cl_cache").write_bytes(b"not listed yet")
-    assert other().communicate(timeout=60)[0] == "none\n"
+    flip(blobs(cache, bundle)[0])
+    with other_process(cache) as (folder, _):
+        assert folder != own.folder
+        assert sorted(path.name for path in folder.glob("*.blob")) == [path.name for path in blobs(cache, bundle)[1:]]
+        assert not (folder / "unlisted.cl_cache").exists()
+    assert not folder.exists()
     own.list_written()
     assert "unlisted.cl_cache" in listed(own.folder)
+    assert "other.cl_cache" not in listed(own.folder)
+
+
+def test_a_cache_that_nobody_holds_any_more_is_free(cache: Path, bundle: Bundle) -> None:
+    """The next process has it to itself, while this one borrows."""
+    own = opened(cache, bundle)
+    place = own.folder
     del own
-    with other() as second:
-        assert second.stdout is not None and second.stdout.readline() == "own\n"
-        assert open_cache(cache, bundle) is None
-        second.communicate(timeout=60)
-    assert len(blobs(cache, bundle)) == 5
+    with other_process(cache) as (folder, _):
+        assert folder == place
+        borrowed = open_cache(cache, bundle)
+        assert isinstance(borrowed, BorrowedCache)
+        assert (borrowed.folder / "other.cl_cache").read_bytes() == b"kernel"
+
+
+def test_what_a_killed_borrower_leaves_goes_with_the_next_start(cache: Path, bundle: Bundle) -> None:
+    """Its links keep files on the disk that nobody needs."""
+    own = opened(cache, bundle)
+    with other_process(cache) as (folder, process):
+        process.kill()
+        process.wait(60)
+    assert folder.is_dir()
+    del own
+    assert opened(cache, bundle)
+    assert not folder.exists()
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -214,6 +214,7 @@ def _refusal(code: str, error: EdgeAppError) -> Message:
 def main(argv: list[str]) -> int:
     """Load the bundles of the hello, say ready, then serve until the service closes the link."""
     link = ParentLink.from_args(argv)
+    keep_until_end(link)  # a load that fails ends at once, too
     hello = link.hello
     set_up_logging(hello.get("log_level", "INFO"))
     frames = {name: FrameBuffer.attach(fd) for name, fd in hello["frames"].items()}

@@ -1,9 +1,12 @@
-"""The lengths that the graphs are run with: on a GPU few and fixed ones, to which each request is rounded up.
+"""The lengths that the graphs are run with: fixed ones, to which each request is rounded up.
 
 OpenVINO's GPU plugin builds kernels of their own for every row count that a graph sees, a second of CPU and tens of
 megabytes each, while it serves. So questions, passes of the decoder and batches are padded to one of a few lengths,
 which are built before or between requests (`warm_up`). What is longer than the longest is split. What was padded is
 masked: texts are the same.
+
+The CPU plugin builds kernels for each shape, too, in milliseconds, but keeps the memory of each: with free lengths a
+process grows as long as new ones come. There the set is finer, since what is padded is computed.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ QUESTION_WIDTHS = (8, 16, 24, 35, 64, 128, 256, 512)  # tokens; 35 is BLIP's own
 BATCH_QUESTION_WIDTHS = (16, 35, 64, 128, 256, 512)  # fewer, since each is built for each batch
 PASS_WIDTHS = (1, 8, 16, 32)  # tokens that the decoder takes in one pass
 BATCHES = (1, 2, 4, 8, 16)  # sequences; 16 is also the most beams that can be asked for
+FINE_QUESTION_WIDTHS = (8, 12, 16, 20, 24, 28, 32, 35, 48, 64, 96, 128, 192, 256, 384, 512)
+FINE_PASS_WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32)
+FINE_BATCHES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,14 @@ class Shapes:
         batched_questions: widths of questions that are asked together.
         passes: tokens of one pass of the decoder.
         batches: sequences that are decoded together.
+        run_ahead: whether each is worth a run before it is asked for.
     """
 
     questions: tuple[int, ...] = ()
     batched_questions: tuple[int, ...] = ()
     passes: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
+    run_ahead: bool = False
 
     def question_width(self, width: int, batch: int) -> int:
         """The width that questions of up to `width` tokens are padded to, in a batch of `batch`."""
@@ -76,16 +84,22 @@ class Step:
 
 
 def shapes_for(device: str, text: TextSpec) -> Shapes:
-    """The lengths for a text side on `device`: fixed ones where a GPU takes part, free ones on the CPU."""
-    if not any(part.startswith("GPU") for part in device.rpartition(":")[2].split(",")):
-        return FREE
-    return closed(text)
+    """The lengths for a text side on `device`: few where a GPU takes part, more on the CPU."""
+    with_gpu = any(part.startswith("GPU") for part in device.rpartition(":")[2].split(","))
+    return coarse(text) if with_gpu else fine(text)
 
 
-def closed(text: TextSpec) -> Shapes:
-    """The closed set, whatever the device."""
+def coarse(text: TextSpec) -> Shapes:
+    """The closed set for a GPU."""
     limit = text.max_question_tokens
-    return Shapes(_up_to(limit, QUESTION_WIDTHS), _up_to(limit, BATCH_QUESTION_WIDTHS), PASS_WIDTHS, BATCHES)
+    alone, together = _up_to(limit, QUESTION_WIDTHS), _up_to(limit, BATCH_QUESTION_WIDTHS)
+    return Shapes(alone, together, PASS_WIDTHS, BATCHES, run_ahead=True)
+
+
+def fine(text: TextSpec) -> Shapes:
+    """The closed set for the CPU."""
+    widths = _up_to(text.max_question_tokens, FINE_QUESTION_WIDTHS)
+    return Shapes(widths, widths, FINE_PASS_WIDTHS, FINE_BATCHES)
 
 
 def _up_to(limit: int, lengths: tuple[int, ...]) -> tuple[int, ...]:

@@ -35,20 +35,22 @@ def first_steps(model: VisionLanguageModel) -> list[Step]:
         capacity = _capacity(model, options)
         if task == "caption":
             steps += [Step(1, options.beams, capacity), Step(WIDE, 1, capacity)]
-            if model.shapes.passes:
+            if model.shapes.run_ahead:
                 prompt = len(model.codec.prompt_ids(options.prompt))
                 steps += [Step(prompt, options.beams, capacity), Step(DRAFT, 1, capacity)]
             continue
-        asked = [width for width in model.shapes.questions if width <= SHORT_QUESTIONS] or [WIDE]
-        steps += [Step(1, options.beams, capacity, width) for width in asked]
-        if not model.shapes.batches:
-            steps += [Step(1, WIDE, capacity, WIDE), Step(WIDE, 1, capacity, WIDE)]
+        if model.shapes.run_ahead:
+            asked = [width for width in model.shapes.questions if width <= SHORT_QUESTIONS]
+            steps += [Step(1, options.beams, capacity, width) for width in asked or model.shapes.questions[:1]]
+        else:
+            batches = (1, WIDE)
+            steps += [Step(1, batch, capacity, WIDE) for batch in batches] + [Step(WIDE, 1, capacity, WIDE)]
     return list(dict.fromkeys(steps))
 
 
 def idle_steps(model: VisionLanguageModel) -> list[Step]:
     """The other shapes of the closed set that the tasks of `model` use, the most used first; none on the CPU."""
-    if not model.shapes.passes:
+    if not model.shapes.run_ahead:
         return []
     known = first_steps(model)
     return [step for step in dict.fromkeys(_all_steps(model, model.shapes)) if step not in known]

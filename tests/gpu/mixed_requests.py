@@ -30,7 +30,7 @@ from edge_app.model.encoder import Encoding
 from edge_app.model.golden import QUESTION
 from edge_app.model.loading import load_models
 from edge_app.model.manifest import TextSpec
-from edge_app.model.shapes import FREE, Shapes, closed, shapes_for
+from edge_app.model.shapes import FREE, Shapes, coarse, fine, shapes_for
 from edge_app.model.vlm import VisionLanguageModel
 
 # Of fakexe_counters(), in its order.
@@ -158,7 +158,7 @@ def main() -> int:
     parser.add_argument("--device", default="GPU")
     parser.add_argument("--cache-dir", type=Path)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--shapes", choices=("own", "free", "closed"), default="own")
+    parser.add_argument("--shapes", choices=("own", "free", "coarse", "fine"), default="own")
     arguments = parser.parse_args()
     told: dict[str, Any] = {}
 
@@ -171,7 +171,8 @@ def main() -> int:
 
     chosen: dict[str, Callable[[str, TextSpec], Shapes]] = {
         "free": lambda *_: FREE,
-        "closed": lambda *given: closed(given[1]),
+        "coarse": lambda *given: coarse(given[1]),
+        "fine": lambda *given: fine(given[1]),
         "own": shapes_for,
     }
     with patch.object(vlm, "shapes_for", chosen[arguments.shapes]):

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge_app.demo.service import bundle_path
 from edge_app.model.bundle import open_bundle
 from edge_app.model.device import Compiler, Graph
 from edge_app.model.encoder import Encoding
 from edge_app.model.manifest import Generation, TextSpec
 from edge_app.model.result import Text
-from edge_app.model.shapes import BATCHES, FREE, PASS_WIDTHS, closed, shapes_for
+from edge_app.model.shapes import FREE, Shapes, coarse, fine, shapes_for
 from edge_app.model.vlm import VisionLanguageModel
 
 Picture = NDArray[np.uint8]
@@ -27,14 +28,19 @@ examples = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=28).map(" ".join)
 
 
-@pytest.fixture(scope="module")
-def pair(small_bundle: Callable[..., Path], photos: list[Picture]) -> Pair:
-    """The same graphs with the closed set and with free lengths, both with the same picture encoded."""
+@pytest.fixture(scope="module", params=[coarse, fine], ids=["GPU's", "CPU's"])
+def pair(small_bundle: Callable[..., Path], photos: list[Picture], request: pytest.FixtureRequest) -> Pair:
+    """The same graphs with a closed set and with free lengths, both with the same picture encoded."""
     bundle = open_bundle(small_bundle("vqa"))
     compilers: dict[str, Compiler] = {}
-    shapes = closed(bundle.manifest.text)
+    shapes = request.param(bundle.manifest.text)
     rounded, free = (VisionLanguageModel(bundle, compilers=compilers, shapes=each) for each in (shapes, FREE))
     return (rounded, rounded.encode(photos[0])), (free, free.encode(photos[0]))
+
+
+@pytest.fixture(scope="module")
+def text() -> TextSpec:
+    return open_bundle(bundle_path()).manifest.text
 
 
 def assert_same(rounded: Text, free: Text) -> None:
@@ -55,7 +61,7 @@ def assert_same(rounded: Text, free: Text) -> None:
 def test_questions_of_any_length_and_number(
     questions: list[str], region: tuple[float, float, float, float] | None, new_tokens: int, pair: Pair
 ) -> None:
-    """Up to 20 in a batch, which are two batches of the closed set."""
+    """Up to 20 in a batch, which are two batches of a closed set."""
     options = Generation(max_new_tokens=new_tokens)
     rounded, free = (model.answers(encoding, questions, region=region, options=options) for model, encoding in pair)
     for one, other in zip(rounded, free, strict=True):
@@ -65,7 +71,7 @@ def test_questions_of_any_length_and_number(
 @examples
 @given(prompt=st.lists(st.sampled_from(WORDS), max_size=28).map(" ".join), data=st.data())
 def test_captions_with_any_prompt_and_draft(prompt: str, data: st.DataObject, pair: Pair) -> None:
-    """Drafts that are right, wrong from some place on, or longer than a pass of the closed set."""
+    """Drafts that are right, wrong from some place on, or longer than a pass of a closed set."""
     (rounded, seen), (free, also_seen) = pair
     options = Generation(max_new_tokens=data.draw(st.integers(1, 60), label="new tokens"))
     expected = free.caption(also_seen, prompt=prompt, options=options)
@@ -130,28 +136,27 @@ def test_only_shapes_of_the_closed_set_are_run(pair: Pair, monkeypatch: pytest.M
         model.answer(encoding, "is it red", choices=[f"dog {'cat ' * row}" for row in range(count)])
         model.caption(encoding, draft=[model.manifest.tokens.start] * count * 3)
         model.caption(encoding, prompt="dog " * count, options=Generation(max_new_tokens=2, beams=min(count, 16)))
-    text = model.manifest.text
-    alone, batched = closed(text).questions, closed(text).batched_questions
-    assert ran["decoder"] <= {(batch, width) for batch in BATCHES for width in PASS_WIDTHS}
-    asked = {(1, width) for width in alone} | {(batch, width) for batch in BATCHES[1:] for width in batched}
-    assert ran["question_encoder"] <= asked
+    shapes = model.shapes
+    assert ran["decoder"] <= {(batch, width) for batch in shapes.batches for width in shapes.passes}
+    alone = {(1, width) for width in shapes.questions}
+    together = {(batch, width) for batch in shapes.batches[1:] for width in shapes.batched_questions}
+    assert ran["question_encoder"] <= alone | together
 
 
 @pytest.mark.parametrize(
-    ("device", "rounds"),
+    ("device", "with_gpu"),
     [("CPU", False), ("GPU", True), ("GPU.1", True), ("HETERO:GPU,CPU", True), ("HETERO:CPU", False)],
 )
-def test_a_gpu_has_the_closed_set(device: str, rounds: bool, pair: Pair) -> None:
+def test_a_gpu_has_the_smaller_set(device: str, with_gpu: bool, text: TextSpec) -> None:
     """Wherever it takes part in the text side."""
-    text = pair[0][0].manifest.text
-    assert shapes_for(device, text) == (closed(text) if rounds else FREE)
+    assert shapes_for(device, text) == (coarse(text) if with_gpu else fine(text))
 
 
 @pytest.mark.parametrize("limit", [3, 8, 20, 35, 512, 1024])
-def test_the_longest_question_has_a_width(limit: int, pair: Pair) -> None:
+@pytest.mark.parametrize("shapes_of", [coarse, fine])
+def test_the_longest_question_has_a_width(limit: int, shapes_of: Callable[[TextSpec], Shapes], text: TextSpec) -> None:
     """The set ends with the manifest's longest question, whatever it is."""
-    text = TextSpec.model_validate({**pair[0][0].manifest.text.model_dump(), "max_question_tokens": limit})
-    shapes = closed(text)
+    shapes = shapes_of(text.model_copy(update={"max_question_tokens": limit}))
     for width in range(3, limit + 1):
         for batch in (1, 16):
             assert width <= shapes.question_width(width, batch) <= limit

@@ -13,15 +13,15 @@ from edge_app.model.chores import Chores
 from edge_app.model.compiled_cache import HASHES_NAME
 from edge_app.model.device import Graph, Shape
 from edge_app.model.loading import LoadedModels, load_models
-from edge_app.model.shapes import closed
+from edge_app.model.shapes import coarse
 from edge_app.model.warm_up import first_steps, idle_steps
 from tests.gpu.mixed_requests import Requests
 
 
 @pytest.fixture
 def rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU rounds up, too."""
-    monkeypatch.setattr(vlm, "shapes_for", lambda *given: closed(given[1]))
+    """The CPU rounds up as a GPU does."""
+    monkeypatch.setattr(vlm, "shapes_for", lambda *given: coarse(given[1]))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_what_most_requests_need_is_run_before_ready(rounding: None, ran: set[tu
 
 
 def test_nothing_is_left_for_idle_moments_on_the_cpu() -> None:
-    """Its lengths are free: without a cache to look after there is no chore at all."""
+    """New shapes cost it milliseconds: without a cache to look after there is no chore at all."""
     work = Chores(load())
     assert not work.has_shapes
     assert work.wait_s is None

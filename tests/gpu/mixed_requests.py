@@ -36,7 +36,8 @@ from edge_app.model.vlm import VisionLanguageModel
 # Of fakexe_counters(), in its order.
 NAMES = ("sources", "binaries", "builds_source", "builds_binary", "failures", "kernels", "launches", "build_us",
          "source_bytes", "usm_allocs", "usm_frees", "usm_live", "usm_peak")  # fmt: skip
-SETTLE_S = 4.0  # without a build: what the plugin has begun in the background has ended
+SETTLE_S = 3.0  # without a build and without work: what the plugin has begun in the background has ended
+IDLE_CPU_S = 0.1  # that this process takes meanwhile, at most; a build takes all it gets, on a busy machine, too
 SETTLE_LIMIT_S = 900.0
 WORDS = ("is", "there", "a", "red", "green", "blue", "circle", "square", "the", "on", "left", "right", "of", "what",
          "how", "many", "objects", "are", "and", "ring", "star")  # fmt: skip
@@ -58,13 +59,15 @@ def settle() -> dict[str, int]:
     now = counters()
     if not now:
         return now
-    quiet_since = began = time.monotonic()
-    while time.monotonic() - quiet_since < SETTLE_S and time.monotonic() - began < SETTLE_LIMIT_S:
-        time.sleep(0.2)
-        before, now = now, counters()
-        if now["builds_source"] + now["builds_binary"] != before["builds_source"] + before["builds_binary"]:
-            quiet_since = time.monotonic()
-    return now
+    deadline_s = time.monotonic() + SETTLE_LIMIT_S
+    while time.monotonic() < deadline_s:
+        before, spent_s = now, time.process_time()
+        time.sleep(SETTLE_S)
+        now = counters()
+        built = sum(now[name] - before[name] for name in ("builds_source", "builds_binary"))
+        if built == 0 and time.process_time() - spent_s < IDLE_CPU_S:
+            return now
+    raise TimeoutError(f"The device was still building after {SETTLE_LIMIT_S:g} s.")
 
 
 def rss_mb() -> float:

@@ -20,14 +20,14 @@ from edge_app.errors import BundleError, DeviceError
 from edge_app.minisign import PublicKey
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import Choice, find_choice, measurable
-from edge_app.model.compiled_cache import cache_folder
 from edge_app.model.device import Compiler, core, is_present
-from edge_app.model.golden import encode_golden, verify, warm_up
+from edge_app.model.golden import encode_golden, verify
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.placement import Placement, placements
 from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
+from edge_app.model.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -243,6 +243,6 @@ def _load(
         difference,
         time.monotonic() - started,
     )
-    compiled = cache_folder(cache_dir, bundle.hash).glob("*.blob") if cache_dir else ()
+    compiled = model.cache.folder.glob("*.blob") if model.cache else ()
     give_back([*bundle.path.glob("*.bin"), *compiled])
     return model

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_app.child import ParentLink
+from edge_app.ending import keep_until_end, run_and_end
 from edge_app.errors import EdgeAppError
 from edge_app.logs import set_up_logging
 from edge_app.minisign import parse_public_key
@@ -88,6 +89,7 @@ def _compiled_graphs(order: dict[str, Any], bundle: Bundle) -> Path | None:
 def main(argv: list[str]) -> int:
     """Measure what the hello asks for, and tell what was found or why nothing was."""
     link = ParentLink.from_args(argv)
+    keep_until_end(link)
     give_way()
     set_up_logging(link.hello.get("log_level", "INFO"))
     try:
@@ -100,4 +102,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_and_end(lambda: main(sys.argv[1:]))

@@ -98,7 +98,6 @@ def test_the_service_takes_the_placement_that_was_measured(board: Board) -> None
 
 def test_the_first_start_compiles_no_graph_again(board: Board) -> None:
     """On the GPU, which the trial compiled for: the graphs come from the folder."""
-    info, load_s = board.start("gpu.log", device="GPU")
+    info, _ = board.start("gpu.log", device="GPU")
     assert (info["device"], info["fallbacks"]) == ("GPU", [])
-    assert load_s < board.installed["trial"]["load_s"]
-    assert board.built("gpu.log") < board.built("install.log") / 2
+    assert board.built("gpu.log") == 0

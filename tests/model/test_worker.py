@@ -54,7 +54,7 @@ class Setup:
         while True:
             events = self.child.poll()
             self.tried += [event["devices"] for event in events if event["event"] == "trying"]
-            if told := [event for event in events if event["event"] != "trying"]:
+            if told := [event for event in events if event["event"] not in ("trying", "stage")]:
                 return told
             assert time.monotonic() < deadline_s, "the worker said nothing"
             time.sleep(0.02)

@@ -17,6 +17,7 @@ from edge_app.durable import replace_text
 from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle
 from edge_app.model.device import core, is_present
+from edge_app.model.manifest import Role
 from edge_app.model.placement import Placement
 from edge_app.shown import shown
 
@@ -35,11 +36,13 @@ class Choice(BaseModel):
     """What the machine had: name -> what OpenVINO says of it."""
     picture: str
     text: str
+    gpu_f32: list[Role] = []
+    """Graphs that were better in FP32 on a GPU; a file of an earlier version says nothing of them."""
 
     @property
     def placement(self) -> Placement:
         """What was best."""
-        return Placement(self.picture, self.text)
+        return Placement(self.picture, self.text, f32=frozenset(self.gpu_f32))
 
 
 def machine_devices() -> dict[str, str]:
@@ -64,6 +67,7 @@ def choice_of(bundle: Bundle, placement: Placement) -> Choice:
         devices=machine_devices(),
         picture=placement.picture,
         text=placement.text,
+        gpu_f32=sorted(placement.f32),
     )
 
 

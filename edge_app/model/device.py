@@ -49,6 +49,11 @@ def candidates(requested: str, available: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*(name for name in wanted if is_present(name, available)), "CPU"]))
 
 
+def gpus_of(name: str) -> list[str]:
+    """The GPUs among the devices that a device is made of: itself, or the parts of `HETERO:GPU,CPU`."""
+    return [part for part in name.rpartition(":")[2].split(",") if part.partition(".")[0] == "GPU"]
+
+
 def is_present(name: str, available: Sequence[str]) -> bool:
     """Whether OpenVINO found a device; one that is made of others (`HETERO:GPU,CPU`) is there if they are."""
     parts = name.rpartition(":")[2].split(",")
@@ -145,9 +150,9 @@ class Compiler:
         self.device = device
         self._properties: dict[str, Any] = {
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
-            properties.num_streams(): 1,
+            properties.num_streams(): properties.streams.Num(1),
         }
-        self._compiled: dict[Path, ov.CompiledModel] = {}
+        self._compiled: dict[tuple[Path, bool], ov.CompiledModel] = {}
         of_cpu: dict[str, Any] = {
             # Without this a CPU with BF16 units rounds activations to 8 bits of mantissa, and FP32 bundles would no
             # longer give the reference's tokens. The INT8 parts of a graph are not affected.
@@ -160,27 +165,40 @@ class Compiler:
             of_cpu[properties.inference_num_threads()] = threads
         if device == "CPU":
             self._properties |= of_cpu
-        elif ":" in device:  # made of others, such as HETERO:GPU,CPU
-            self._properties[of_devices.properties()] = {"CPU": of_cpu}
+        self._of_cpu = of_cpu
         if cache_dir is not None:
             self._properties[properties.cache_dir()] = str(cache_dir)
 
-    def compile(self, bundle: Bundle, role: Role) -> Graph:
+    def compile(self, bundle: Bundle, role: Role, *, gpu_f32: bool = False) -> Graph:
         """Read and compile one role of a verified bundle, once: the next graph of it shares the weights.
+
+        Args:
+            bundle: where it is.
+            role: which.
+            gpu_f32: compute it in FP32 where the device is a GPU, not in FP16; a CPU always does.
 
         Raises:
             BundleError: the bundle lacks the role.
             DeviceError: OpenVINO cannot read or compile it on this device.
         """
-        path = bundle.role_path(role)
-        if path not in self._compiled:
-            self._compiled[path] = self.compile_model(path)
-        return Graph(self._compiled[path], role, self.device)
+        key = (bundle.role_path(role), gpu_f32 and bool(gpus_of(self.device)))
+        if key not in self._compiled:
+            self._compiled[key] = self.compile_model(key[0], gpu_f32=gpu_f32)
+        return Graph(self._compiled[key], role, self.device)
 
-    def compile_model(self, model: Path | ov.Model) -> ov.CompiledModel:
+    def compile_model(self, model: Path | ov.Model, *, gpu_f32: bool = False) -> ov.CompiledModel:
         """Compile an IR or a model in memory. Raises DeviceError when OpenVINO cannot."""
+        chosen = self._properties | self._of_parts(gpu_f32=gpu_f32)
         try:
-            return core().compile_model(str(model) if isinstance(model, Path) else model, self.device, self._properties)
+            return core().compile_model(str(model) if isinstance(model, Path) else model, self.device, chosen)
         except RuntimeError as error:
             name = model if isinstance(model, Path) else model.get_friendly_name()
             raise DeviceError(f"OpenVINO cannot compile {name} for {self.device}: {_first_line(error)}.") from error
+
+    def _of_parts(self, *, gpu_f32: bool) -> dict[str, Any]:
+        """The properties that a graph has of its own, or that are for one of several devices."""
+        of_gpu = {hints.inference_precision(): ov.Type.f32 if gpu_f32 else ov.Type.f16}
+        gpus = gpus_of(self.device)
+        if ":" not in self.device:
+            return of_gpu if gpus else {}
+        return {of_devices.properties(): {"CPU": self._of_cpu, **dict.fromkeys(gpus, of_gpu)}}

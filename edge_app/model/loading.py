@@ -23,6 +23,7 @@ from edge_app.model.choice import read_choice
 from edge_app.model.compiled_cache import cache_folder
 from edge_app.model.device import Compiler, core, is_present
 from edge_app.model.golden import encode_golden, verify, warm_up
+from edge_app.model.gpu_precision import GpuPrecision, f32_roles
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.placement import Placement, placements
@@ -83,6 +84,7 @@ class LoadedModels:
                     "precision": in_words(model.manifest),
                     "tasks": list(model.manifest.tasks),
                     "device": model.device,
+                    "gpu_f32": sorted(model.placement.f32),
                 }
                 for model in self.models
             ],
@@ -106,6 +108,7 @@ def load_models(
     trusted_keys: Sequence[PublicKey] = (),
     left_out: Mapping[str, str] | None = None,
     announce: Callable[[Placement], None] = lambda _: None,
+    gpu_precision: GpuPrecision = "auto",
 ) -> LoadedModels:
     """Open, verify, compile and self-check the bundles, each on the first devices that can.
 
@@ -120,6 +123,7 @@ def load_models(
         trusted_keys: one of them must have signed each bundle; none: any bundle will do.
         left_out: device -> why it is not to be tried, as a sentence.
         announce: is told what is tried next, before it is: a device can hang or end this process.
+        gpu_precision: "auto": FP16, and FP32 for the graphs that the bundle or a measurement names; or one for all.
 
     Raises:
         BundleError: a bundle is missing, changed, not signed as asked or does not fit.
@@ -147,7 +151,7 @@ def load_models(
                 log.warning("choice of devices not used reason=%r", problem)
         fallbacks += [barred[name] for name in barred if any(name in placement.devices for placement in wanted)]
         allowed = [placement for placement in wanted if placement.devices.isdisjoint(barred)]
-        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce)
+        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce, gpu_precision=gpu_precision)
         models.append(model)
         fallbacks += reasons.values()
         refused |= {name: reason for placement, reason in reasons.items() for name in placement.devices}
@@ -161,6 +165,8 @@ def _load_first(
     threads: int,
     cache_dir: Path | None,
     announce: Callable[[Placement], None],
+    *,
+    gpu_precision: GpuPrecision,
 ) -> tuple[VisionLanguageModel, dict[Placement, str]]:
     """The bundle on the first devices that can run it, and why those before them cannot."""
     compilers: dict[str, Compiler] = {}  # shared, so that a fall-back compiles nothing twice
@@ -168,7 +174,7 @@ def _load_first(
     for placement in wanted:
         announce(placement)
         try:
-            return _load(bundle, placement, threads, cache_dir, compilers), reasons
+            return _load(bundle, placement, threads, cache_dir, compilers, gpu_precision=gpu_precision), reasons
         except DeviceError as error:
             reasons[placement] = str(error)
             log.warning("device refused device=%s reason=%s", placement, error)
@@ -176,7 +182,13 @@ def _load_first(
 
 
 def _load(
-    bundle: Bundle, placement: Placement, threads: int, cache_dir: Path | None, compilers: dict[str, Compiler]
+    bundle: Bundle,
+    placement: Placement,
+    threads: int,
+    cache_dir: Path | None,
+    compilers: dict[str, Compiler],
+    *,
+    gpu_precision: GpuPrecision,
 ) -> VisionLanguageModel:
     started = time.monotonic()
     model = VisionLanguageModel(
@@ -186,14 +198,16 @@ def _load(
         threads=threads,
         cache_dir=cache_dir,
         compilers=compilers,
+        gpu_f32=f32_roles(gpu_precision, bundle.manifest, placement.f32),
     )
     encoding = encode_golden(model)
     difference = verify(model, encoding)
     warm_up(model, encoding)
     log.info(
-        "model ready bundle=%s device=%s golden_difference=%.3f load_s=%.1f",
+        "model ready bundle=%s device=%s gpu_f32=%s golden_difference=%.3f load_s=%.1f",
         bundle.manifest.name,
         placement,
+        ",".join(sorted(model.placement.f32)) or "-",
         difference,
         time.monotonic() - started,
     )

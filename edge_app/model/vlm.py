@@ -6,8 +6,9 @@ check call it alike.
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from edge_app.model.compiled_cache import checked_cache
 from edge_app.model.contract import check_graphs
 from edge_app.model.decoded import Decoded
 from edge_app.model.decoder import Decoder
-from edge_app.model.device import Compiler, Graph
+from edge_app.model.device import Compiler, Graph, gpus_of
 from edge_app.model.encoder import Encoder, Encoding
 from edge_app.model.greedy import greedy
 from edge_app.model.kv_cache import MASKED, KvCache, memory_names
@@ -48,6 +49,7 @@ class VisionLanguageModel:
         threads: int = 0,
         cache_dir: Path | None = None,
         compilers: dict[str, Compiler] | None = None,
+        gpu_f32: Collection[Role] | None = None,
     ) -> None:
         """Compile all roles the bundle's tasks need.
 
@@ -59,6 +61,7 @@ class VisionLanguageModel:
             cache_dir: folder for compiled graphs, or None.
             compilers: device -> compiler, of models that shall share compiled graphs with this one; those that are
                 missing are added.
+            gpu_f32: graphs that are computed in FP32 where they are on a GPU; None takes those that the bundle names.
 
         Raises:
             BundleError: the IR does not fit the manifest.
@@ -66,18 +69,23 @@ class VisionLanguageModel:
         """
         self.bundle = bundle
         self.manifest = bundle.manifest
-        self.placement = Placement(device, text_device or device)
         self.codec = TextCodec(bundle)
         shared = {} if compilers is None else compilers
         # Its own devices alone: a compiler holds all that it compiled, also for a device that was then left.
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
+        self.placement = _placed(
+            device, text_device or device, roles, self.manifest.f32_on_gpu if gpu_f32 is None else gpu_f32
+        )
         with checked_cache(cache_dir, bundle) as folder:
             self.compilers = {
                 name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=folder))
                 for name in (self.placement.picture, self.placement.text)
             }
             self.graphs: dict[Role, Graph] = {
-                role: self.compilers[self.placement.device_of(role)].compile(bundle, role) for role in roles
+                role: self.compilers[self.placement.device_of(role)].compile(
+                    bundle, role, gpu_f32=role in self.placement.f32
+                )
+                for role in roles
             }
         check_graphs(self.graphs, self.manifest)
         of_picture = {role: graph for role, graph in self.graphs.items() if role in PICTURE_ROLES}
@@ -295,6 +303,13 @@ class VisionLanguageModel:
 
     def _image_mask(self, region: Region | None) -> NDArray[np.float32]:
         return self._everywhere if region is None else image_mask(region, self.manifest.image)
+
+
+def _placed(picture: str, text: str, roles: Iterable[Role], gpu_f32: Collection[Role]) -> Placement:
+    """The devices of a model, and those of its graphs that are on a GPU in FP32."""
+    placement = Placement(picture, text)
+    f32 = frozenset(role for role in roles if role in gpu_f32 and gpus_of(placement.device_of(role)))
+    return dataclasses.replace(placement, f32=f32)
 
 
 def _timing(encoding: Encoding, *, question_ms: float, spent_ms: float) -> dict[str, float]:

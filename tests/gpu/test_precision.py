@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,20 +66,20 @@ def test_tune_finds_what_a_bundle_does_not_say(
     overflowing: Path, cache: Path, tmp_path: Path, photos: list[Picture]
 ) -> None:
     """Without the key in the manifest FP32 is found by logits, kept, and used by AUTO at the next start."""
-    bundle = without_key(open_bundle(overflowing))
+    bundle = without_key(overflowing, tmp_path / "bundle")
     tuning = tune(bundle, ["GPU"], runs=1, threads=2, cache_dir=cache)
     (trial,) = tuning.trials
     assert trial.placement == Placement("GPU", "GPU", f32=frozenset({"vision"}))
     assert trial.golden.vision_f16 is None and trial.golden.chosen < 0.1
     write_choice(tmp_path, bundle, trial.placement)
     assert read_choice(tmp_path, bundle) == (trial.placement, None)
-    loaded = load_models([overflowing], threads=2, cache_dir=cache, state_dir=tmp_path)
+    loaded = load_models([bundle.path], threads=2, cache_dir=cache, state_dir=tmp_path)
     assert (loaded.device, loaded.info()["bundles"][0]["gpu_f32"]) == ("GPU", ["vision"])
     assert len(captions(loaded, photos[:1])[0]) > 2
 
 
-def without_key(bundle: Bundle) -> Bundle:
-    """The bundle as one was made before manifests named graphs, in its folder."""
-    manifest = bundle.manifest.model_copy(update={"gpu": None})
-    write_manifest(bundle.path, manifest)
-    return dataclasses.replace(open_bundle(bundle.path), manifest=manifest)
+def without_key(folder: Path, copy: Path) -> Bundle:
+    """A copy of a bundle as it would have been before manifests named graphs."""
+    shutil.copytree(folder, copy)
+    write_manifest(copy, open_bundle(copy).manifest.model_copy(update={"gpu": None}))
+    return open_bundle(copy)

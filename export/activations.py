@@ -132,7 +132,7 @@ class _Probe(Graph):
 
     def largest(self) -> Largest:
         """What was largest so far; of values that are not finite, the largest that FP32 has."""
-        maxima = np.nan_to_num(self._maxima, nan=np.finfo(np.float32).max)
+        maxima = np.nan_to_num(self._maxima, nan=float(np.finfo(np.float32).max))
         index = int(maxima.argmax())
         return Largest(float(maxima[index]), self._names[index])
 
@@ -145,9 +145,9 @@ class _Probes(Compiler):
         self._models = models
         self.graphs: dict[Role, _Probe] = {}
 
-    def compile(self, bundle: Bundle, role: Role, *, gpu_f32: bool = False) -> Graph:
+    def compile(self, bundle: Bundle, role: Role, *, gpu_f32: bool = False, halves: bool = False) -> Graph:
         """The probe of one role, for the one model that asks."""
-        del bundle, gpu_f32  # the model in memory stands in for the file, and a CPU computes in FP32 anyway
+        del bundle, gpu_f32, halves  # the model in memory stands in for the file, and a CPU computes in FP32 anyway
         model, names = with_maxima(self._models[role])
         self.graphs[role] = _Probe(self.compile_model(model), role, names)
         return self.graphs[role]

@@ -118,7 +118,7 @@ def save_overflowing(folder: Path) -> Path:
     save_checkpoint(folder, BlipForConditionalGeneration, SMALL)
     model = BlipForConditionalGeneration.from_pretrained(folder)
     with torch.no_grad():
-        layer = model.vision_model.encoder.layers[1].mlp
+        layer: Any = model.vision_model.encoder.layers[1].mlp
         factor = 2.0**22
         layer.fc1.weight[:4] *= factor
         layer.fc1.bias[:4] *= factor

@@ -48,10 +48,11 @@ class Decoder:
         width = tokens.shape[1]
         inputs = self._inputs
         if not inputs or inputs["tokens"].shape != tokens.shape:
+            types = self._graph.types
             inputs = self._inputs = {
-                "tokens": np.empty(tokens.shape, np.int64),
-                "positions": np.empty(width, np.int64),
-                "self_mask": np.empty((1, 1, width, cache.capacity + width), np.float32),
+                "tokens": np.empty(tokens.shape, types["tokens"]),
+                "positions": np.empty(width, types["positions"]),
+                "self_mask": np.empty((1, 1, width, cache.capacity + width), types["self_mask"]),
             }
             self._graph.bind(inputs)
         inputs["tokens"][:] = tokens

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from edge_app.model.device import candidates
 from edge_app.model.manifest import Role
 
-PICTURE_ROLES: tuple[Role, ...] = ("vision", "caption_memory", "question_memory")  # the others are the text side
+PICTURE_ROLES: tuple[Role, ...] = ("vision", "caption_memory", "question_memory")
+TEXT_ROLES: tuple[Role, ...] = ("question_encoder", "decoder")
 
 
 @dataclass(frozen=True)

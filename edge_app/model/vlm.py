@@ -23,12 +23,12 @@ from edge_app.model.compiled_cache import checked_cache
 from edge_app.model.contract import check_graphs
 from edge_app.model.decoded import Decoded
 from edge_app.model.decoder import Decoder
-from edge_app.model.device import Compiler, Graph, gpus_of
+from edge_app.model.device import Compiler, Graph, gpus_of, is_gpu
 from edge_app.model.encoder import Encoder, Encoding
 from edge_app.model.greedy import greedy
 from edge_app.model.kv_cache import MASKED, KvCache, memory_names
 from edge_app.model.manifest import ROLES_OF_TASK, Generation, Role
-from edge_app.model.placement import PICTURE_ROLES, Placement
+from edge_app.model.placement import PICTURE_ROLES, TEXT_ROLES, Placement
 from edge_app.model.ranking import rank
 from edge_app.model.region import Region, image_mask
 from edge_app.model.result import Text, yes_no
@@ -76,6 +76,8 @@ class VisionLanguageModel:
         self.placement = _placed(
             device, text_device or device, roles, self.manifest.f32_on_gpu if gpu_f32 is None else gpu_f32
         )
+        # Keys and values cross from graph to graph in the text side's own precision.
+        halves = is_gpu(self.placement.text) and self.placement.f32.isdisjoint(TEXT_ROLES)
         with checked_cache(cache_dir, bundle) as folder:
             self.compilers = {
                 name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=folder))
@@ -83,7 +85,7 @@ class VisionLanguageModel:
             }
             self.graphs: dict[Role, Graph] = {
                 role: self.compilers[self.placement.device_of(role)].compile(
-                    bundle, role, gpu_f32=role in self.placement.f32
+                    bundle, role, gpu_f32=role in self.placement.f32, halves=halves
                 )
                 for role in roles
             }
@@ -292,6 +294,7 @@ class VisionLanguageModel:
             capacity=capacity,
             memory={name: memory[name] for name in memory_names(text.layers)},
             memory_mask=mask,
+            dtype=self.graphs["decoder"].types["past.0.key"],
         )
 
     def _choice_ids(self, choices: Sequence[str] | None) -> list[list[int]]:

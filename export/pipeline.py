@@ -27,6 +27,7 @@ from edge_app.model.manifest import (
 from edge_app.model.text import TextCodec
 from edge_app.model.vlm import VisionLanguageModel
 from export import parity
+from export.activations import Largest, gpu_spec, largest_activations
 from export.bundle import building, check_space, check_target, save_role, write_manifest
 from export.calibration import Calibration
 from export.checkpoint import Checkpoint
@@ -53,6 +54,7 @@ class Report:
 
     bundle: Bundle
     parity: list[parity.Parity] = field(default_factory=list)
+    activations: dict[Role, Largest] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -123,6 +125,11 @@ def export(
                 raise ExportError(f"This bundle has no stage {', '.join(unknown)}; it has {', '.join(sources)}.")
             with tqdm(sources.items(), desc="converting", unit="graph") as bar:
                 models = {role: to_openvino(source) for role, source in bar}
+        activations: dict[Role, Largest] = {}
+        if calibration is not None:
+            with _Timed(seconds, "activations"):
+                activations = largest_activations(models, manifest, work, calibration)
+            manifest = manifest.model_copy(update={"gpu": gpu_spec(activations)})
         precisions = {role: options.precision_of(role) for role in models}
         quantiser = None
         chosen = models
@@ -139,7 +146,7 @@ def export(
                     work, manifest, models, options, quantiser=quantiser, calibration=calibration, examples=examples
                 )
         write_manifest(work, manifest)
-        report = Report(open_bundle(work), seconds=seconds)
+        report = Report(open_bundle(work), activations=activations, seconds=seconds)
         del models, quantiser  # there may be other graphs to compare with
         manifest = _look(report, checkpoint, options, own=own, calibration=calibration, examples=examples)
         write_manifest(work, manifest)

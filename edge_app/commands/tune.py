@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise BadRequestError(f"OpenVINO finds no {name} on this machine, only {', '.join(machine)}; name others.")
     if arguments.device != "AUTO" or arguments.text_device is not None:
         raise BadRequestError("--tune tries all devices; name fewer behind it (--tune CPU GPU), not with --device.")
+    if arguments.gpu_precision != "auto":
+        raise BadRequestError("--tune tries both precisions for vision on a GPU; leave --gpu-precision out.")
     if arguments.tokens != CAPTION_TOKENS:
         raise BadRequestError(f"--tune compares captions of {CAPTION_TOKENS} tokens; leave --tokens out.")
     folder = state_folder(arguments.state_dir)
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         "work": tuning.work,
         "combinations": measurement.trials,
         "refused": list(tuning.refused),
-        "chosen": {"picture": best.picture, "text": best.text},
+        "chosen": {"picture": best.picture, "text": best.text, "gpu_f32": sorted(best.f32)},
         "written": str(path),
     }
     print(json.dumps(report) if arguments.json else _table(report))
@@ -61,15 +63,29 @@ def run(arguments: argparse.Namespace) -> int:
 def _table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['bundle']} ({report['cpu']}), {WORKS[report['work']]}, medians of {report['runs']} runs",
-        f"  {'picture side':<16}{'text side':<16}{'alone':>12}{'pipelined':>14}",
+        f"  {'picture side':<16}{'text side':<16}{'alone':>12}{'pipelined':>14}{'golden':>10}{'f16':>9}{'f32':>9}",
     ]
     for trial in report["combinations"]:
-        pipelined = "" if trial["pipelined_ms"] is None else f"{trial['pipelined_ms']:11.2f} ms"
-        lines.append(f"  {trial['picture']:<16}{trial['text']:<16}{trial['alone_ms']:9.2f} ms{pipelined}")
+        pipelined = "" if trial["pipelined_ms"] is None else f"{trial['pipelined_ms']:.2f} ms"
+        f16, f32 = (_figure(trial[f"golden_difference_vision_{precision}"]) for precision in ("f16", "f32"))
+        lines.append(
+            f"  {trial['picture']:<16}{trial['text']:<16}{trial['alone_ms']:9.2f} ms{pipelined:>14}"
+            f"{trial['golden_difference']:10.3f}{f16:>9}{f32:>9}"
+        )
+    if any(trial["golden_difference_vision_f32"] is not None for trial in report["combinations"]):
+        lines.append(
+            "  golden: largest difference from the golden sample, in standard deviations; f16, f32: with vision so"
+        )
     lines += [f"  {sentence}" for sentence in report["refused"]]
     if len(report["combinations"]) == 1:
         only = Placement(report["chosen"]["picture"], report["chosen"]["text"])
         lines.append(f"  Only {only} can run this bundle here: there is nothing to choose between.")
     chosen = report["chosen"]
-    lines.append(f"  With device AUTO: picture on {chosen['picture']}, text on {chosen['text']} ({report['written']}).")
+    f32 = f", {', '.join(chosen['gpu_f32'])} in f32" if chosen["gpu_f32"] else ""
+    devices = f"picture on {chosen['picture']}, text on {chosen['text']}{f32}"
+    lines.append(f"  With device AUTO: {devices} ({report['written']}).")
     return "\n".join(lines)
+
+
+def _figure(difference: float | None) -> str:
+    return "" if difference is None else f"{difference:.3f}"

@@ -21,6 +21,7 @@ from edge_app.durable import replace_text
 from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle
 from edge_app.model.device import AUTO_ORDER, core, is_present
+from edge_app.model.manifest import Role
 from edge_app.model.placement import Placement
 from edge_app.shown import shown
 
@@ -40,8 +41,8 @@ class Measurement(BaseModel):
     work: str
     full_rate: bool
     """Captions were compared from one to the next (pipelined), not each by itself."""
-    trials: list[dict[str, str | float | None]]
-    """Fastest first: `picture`, `text`, `alone_ms`, `pipelined_ms`."""
+    trials: list[dict[str, str | float | list[str] | None]]
+    """Fastest first: `picture`, `text`, `alone_ms`, `pipelined_ms`, and what the golden sample said of precisions."""
     refused: list[str]
     """A sentence for each combination that cannot run the bundle."""
 
@@ -58,11 +59,19 @@ def measurement_of(tuning: Tuning, *, full_rate: bool) -> Measurement:
                 "text": trial.placement.text,
                 "alone_ms": trial.alone_ms,
                 "pipelined_ms": trial.pipelined_ms,
+                "gpu_f32": [str(role) for role in sorted(trial.placement.f32)],
+                "golden_difference": _rounded(trial.golden.chosen),
+                "golden_difference_vision_f16": _rounded(trial.golden.vision_f16),
+                "golden_difference_vision_f32": _rounded(trial.golden.vision_f32),
             }
             for trial in tuning.trials
         ],
         refused=list(tuning.refused),
     )
+
+
+def _rounded(difference: float | None) -> float | None:
+    return None if difference is None else round(difference, 4)
 
 
 class Choice(BaseModel):
@@ -79,11 +88,13 @@ class Choice(BaseModel):
     text: str
     measurement: Measurement | None = None
     """None in a file of a version that did not keep it."""
+    gpu_f32: list[Role] = []
+    """Graphs that were better in FP32 on a GPU; a file of an earlier version says nothing of them."""
 
     @property
     def placement(self) -> Placement:
         """What was best."""
-        return Placement(self.picture, self.text)
+        return Placement(self.picture, self.text, f32=frozenset(self.gpu_f32))
 
 
 def machine_devices() -> dict[str, str]:
@@ -115,6 +126,7 @@ def choice_of(bundle: Bundle, placement: Placement, measurement: Measurement | N
         picture=placement.picture,
         text=placement.text,
         measurement=measurement,
+        gpu_f32=sorted(placement.f32),
     )
 
 

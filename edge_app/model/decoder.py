@@ -64,10 +64,11 @@ class Decoder:
         width = self._shapes.pass_width(real)
         inputs = self._inputs
         if not inputs or inputs["tokens"].shape != (cache.batch, width):
+            types = self._graph.types
             inputs = self._inputs = {
-                "tokens": np.zeros((cache.batch, width), np.int64),  # where padded, any token will do
-                "positions": np.empty(width, np.int64),
-                "self_mask": np.empty((1, 1, width, cache.capacity + width), np.float32),
+                "tokens": np.zeros((cache.batch, width), types["tokens"]),  # where padded, any token will do
+                "positions": np.empty(width, types["positions"]),
+                "self_mask": np.empty((1, 1, width, cache.capacity + width), types["self_mask"]),
             }
             self._graph.bind(inputs)
         inputs["tokens"][:rows, :real] = tokens

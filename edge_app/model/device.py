@@ -18,6 +18,7 @@ from openvino import properties
 
 from edge_app.errors import DeviceError
 from edge_app.model.bundle import Bundle
+from edge_app.model.gpu_graph import fold_scales, with_halves
 from edge_app.model.manifest import Role
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,16 @@ def candidates(requested: str, available: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*(name for name in wanted if is_present(name, available)), "CPU"]))
 
 
+def gpus_of(name: str) -> list[str]:
+    """The GPUs among the devices that a device is made of: itself, or the parts of `HETERO:GPU,CPU`."""
+    return [part for part in name.rpartition(":")[2].split(",") if part.partition(".")[0] == "GPU"]
+
+
+def is_gpu(name: str) -> bool:
+    """Whether a device is a GPU and nothing else."""
+    return gpus_of(name) == [name]
+
+
 def is_present(name: str, available: Sequence[str]) -> bool:
     """Whether OpenVINO found a device; one that is made of others (`HETERO:GPU,CPU`) is there if they are."""
     parts = name.rpartition(":")[2].split(",")
@@ -67,6 +78,9 @@ class Graph:
         self.device = device
         self.inputs: dict[str, Shape] = {port.get_any_name(): _shape(port) for port in compiled.inputs}
         self.outputs: dict[str, Shape] = {port.get_any_name(): _shape(port) for port in compiled.outputs}
+        self.types: dict[str, np.dtype[Any]] = {
+            port.get_any_name(): np.dtype(port.get_element_type().to_dtype()) for port in compiled.inputs
+        }
         self.threads = _threads(compiled)  # of the CPU; None where the device does not say
         self.last_ms = 0.0  # that the last `run` took
         self._compiled = compiled
@@ -78,8 +92,14 @@ class Graph:
         return Graph(self._compiled, self.role, self.device)
 
     def bind(self, inputs: Mapping[str, Any]) -> None:
-        """Bind arrays or tensors to inputs until they are bound anew; their memory is shared, not copied."""
-        for name, value in inputs.items():
+        """Bind arrays or tensors to inputs until they are bound anew.
+
+        Their memory is shared, not copied, unless they are of another type than the graph takes.
+        """
+        for name, given in inputs.items():
+            value = given
+            if not isinstance(given, ov.Tensor) and given.dtype != self.types[name]:
+                value = given.astype(self.types[name])
             tensor = value if isinstance(value, ov.Tensor) else ov.Tensor(value, shared_memory=True)
             self._request.set_tensor(name, tensor)
             self._bound[name] = value
@@ -147,7 +167,7 @@ class Compiler:
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
             properties.num_streams(): properties.streams.Num(1),
         }
-        self._compiled: dict[Path, ov.CompiledModel] = {}
+        self._compiled: dict[tuple[Path, bool, bool], ov.CompiledModel] = {}
         of_cpu: dict[str, Any] = {
             # Without this a CPU with BF16 units rounds activations to 8 bits of mantissa, and FP32 bundles would no
             # longer give the reference's tokens. The INT8 parts of a graph are not affected.
@@ -160,27 +180,52 @@ class Compiler:
             of_cpu[properties.inference_num_threads()] = threads
         if device == "CPU":
             self._properties |= of_cpu
-        elif ":" in device:  # made of others, such as HETERO:GPU,CPU
-            self._properties[of_devices.properties()] = {"CPU": of_cpu}
+        self._of_cpu = of_cpu
         if cache_dir is not None:
             self._properties[properties.cache_dir()] = str(cache_dir)
 
-    def compile(self, bundle: Bundle, role: Role) -> Graph:
+    def compile(self, bundle: Bundle, role: Role, *, gpu_f32: bool = False, halves: bool = False) -> Graph:
         """Read and compile one role of a verified bundle, once: the next graph of it shares the weights.
+
+        Args:
+            bundle: where it is.
+            role: which.
+            gpu_f32: compute it in FP32 where the device is a GPU, not in FP16; a CPU always does.
+            halves: take and give keys and values in FP16, as a GPU with the text side does: see `gpu_graph`.
 
         Raises:
             BundleError: the bundle lacks the role.
             DeviceError: OpenVINO cannot read or compile it on this device.
         """
         path = bundle.role_path(role)
-        if path not in self._compiled:
-            self._compiled[path] = self.compile_model(path)
-        return Graph(self._compiled[path], role, self.device)
+        key = (path, gpu_f32 and bool(gpus_of(self.device)), halves)
+        if key not in self._compiled:
+            model = self._rewritten(path) if halves else path
+            self._compiled[key] = self.compile_model(model, gpu_f32=gpu_f32)
+        return Graph(self._compiled[key], role, self.device)
 
-    def compile_model(self, model: Path | ov.Model) -> ov.CompiledModel:
-        """Compile an IR or a model in memory. Raises DeviceError when OpenVINO cannot."""
+    def _rewritten(self, path: Path) -> ov.Model:
         try:
-            return core().compile_model(str(model) if isinstance(model, Path) else model, self.device, self._properties)
+            model = core().read_model(str(path))
+        except RuntimeError as error:
+            raise DeviceError(f"OpenVINO cannot read {path}: {_first_line(error)}.") from error
+        if is_gpu(self.device):
+            fold_scales(model)
+        return with_halves(model)
+
+    def compile_model(self, model: Path | ov.Model, *, gpu_f32: bool = False) -> ov.CompiledModel:
+        """Compile an IR or a model in memory. Raises DeviceError when OpenVINO cannot."""
+        chosen = self._properties | self._of_parts(gpu_f32=gpu_f32)
+        try:
+            return core().compile_model(str(model) if isinstance(model, Path) else model, self.device, chosen)
         except RuntimeError as error:
             name = model if isinstance(model, Path) else model.get_friendly_name()
             raise DeviceError(f"OpenVINO cannot compile {name} for {self.device}: {_first_line(error)}.") from error
+
+    def _of_parts(self, *, gpu_f32: bool) -> dict[str, Any]:
+        """The properties that a graph has of its own, or that are for one of several devices."""
+        of_gpu = {hints.inference_precision(): ov.Type.f32 if gpu_f32 else ov.Type.f16}
+        gpus = gpus_of(self.device)
+        if ":" not in self.device:
+            return of_gpu if gpus else {}
+        return {of_devices.properties(): {"CPU": self._of_cpu, **dict.fromkeys(gpus, of_gpu)}}

@@ -38,6 +38,8 @@ class KvCache:
         memory: name -> tensor of [batch or 1, heads, S, head_size], anything the graph takes as input.
         memory_mask: [batch or 1, 1, 1, S] additive.
         length: positions written so far.
+
+    `dtype` is the type of `past`, as the graph takes it.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class KvCache:
         capacity: int,
         memory: Mapping[str, Any],
         memory_mask: NDArray[np.float32],
+        dtype: Any = np.float32,
     ) -> None:
         self.batch = batch
         self.capacity = round_up_capacity(capacity)
@@ -59,12 +62,12 @@ class KvCache:
         shape = (batch, heads, self.capacity, head_size)
         # Zeros, not empty: a masked position still enters the matrix product, as 0 x its value.
         self.past = {
-            f"past.{layer}.{part}": np.zeros(shape, np.float32) for layer in range(layers) for part in ("key", "value")
+            f"past.{layer}.{part}": np.zeros(shape, dtype) for layer in range(layers) for part in ("key", "value")
         }
         self._slots = list(self.past.values())
         self._future = np.triu(np.full((self.capacity, self.capacity), MASKED, np.float32), k=1)
 
-    def write_mask(self, mask: NDArray[np.float32]) -> None:
+    def write_mask(self, mask: NDArray[np.floating[Any]]) -> None:
         """Write the additive self-attention mask of the next tokens into `mask` [1, 1, width, capacity + width].
 
         Token i of the pass sees the `length` positions already written and the tokens 0..i of the pass itself.
@@ -74,7 +77,7 @@ class KvCache:
         mask[..., self.length : self.capacity] = MASKED
         mask[..., self.capacity :] = self._future[:width, :width]
 
-    def append(self, present: Sequence[NDArray[np.float32]]) -> None:
+    def append(self, present: Sequence[NDArray[np.floating[Any]]]) -> None:
         """Write the new positions: each of `present` is [batch, heads, T, head_size]; length += T."""
         width = present[0].shape[2]
         end = self.length + width

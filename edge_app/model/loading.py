@@ -22,6 +22,7 @@ from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import Choice, find_choice, measurable
 from edge_app.model.device import Compiler, core, is_present
 from edge_app.model.golden import encode_golden, verify
+from edge_app.model.gpu_precision import GpuPrecision, f32_roles
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.placement import Placement, placements
@@ -90,6 +91,7 @@ class LoadedModels:
                     "tasks": list(model.manifest.tasks),
                     "device": model.device,
                     "placement": self._placement(model),
+                    "gpu_f32": sorted(model.placement.f32),
                 }
                 for model in self.models
             ],
@@ -127,6 +129,7 @@ def load_models(
     trusted_keys: Sequence[PublicKey] = (),
     left_out: Mapping[str, str] | None = None,
     announce: Callable[[Placement], None] = lambda _: None,
+    gpu_precision: GpuPrecision = "auto",
     tell: Callable[[str], None] = lambda _: None,
 ) -> LoadedModels:
     """Open, verify, compile and self-check the bundles, each on the first devices that can.
@@ -142,6 +145,7 @@ def load_models(
         trusted_keys: one of them must have signed each bundle; none: any bundle will do.
         left_out: device -> why it is not to be tried, as a sentence.
         announce: is told what is tried next, before it is: a device can hang or end this process.
+        gpu_precision: "auto": FP16, and FP32 for the graphs that the bundle or a measurement names; or one for all.
         tell: is told each step before it begins, as part of a sentence: who watches allows each its time.
 
     Raises:
@@ -179,7 +183,9 @@ def load_models(
                 log.warning("choice of devices not used reason=%r", problem)
         fallbacks += [barred[name] for name in barred if any(name in placement.devices for placement in wanted)]
         allowed = [placement for placement in wanted if placement.devices.isdisjoint(barred)]
-        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce=announce, tell=tell)
+        model, reasons = _load_first(
+            bundle, allowed, threads, cache_dir, gpu_precision=gpu_precision, announce=announce, tell=tell
+        )
         models.append(model)
         fallbacks += reasons.values()
         refused |= {name: reason for placement, reason in reasons.items() for name in placement.devices}
@@ -197,6 +203,7 @@ def _load_first(
     *,
     announce: Callable[[Placement], None],
     tell: Callable[[str], None],
+    gpu_precision: GpuPrecision,
 ) -> tuple[VisionLanguageModel, dict[Placement, str]]:
     """The bundle on the first devices that can run it, and why those before them cannot."""
     compilers: dict[str, Compiler] = {}  # shared, so that a fall-back compiles nothing twice
@@ -204,7 +211,10 @@ def _load_first(
     for placement in wanted:
         announce(placement)
         try:
-            return _load(bundle, placement, threads, cache_dir, compilers=compilers, tell=tell), reasons
+            model = _load(
+                bundle, placement, threads, cache_dir, compilers=compilers, gpu_precision=gpu_precision, tell=tell
+            )
+            return model, reasons
         except DeviceError as error:
             reasons[placement] = str(error)
             log.warning("device refused device=%s reason=%s", placement, error)
@@ -218,6 +228,7 @@ def _load(
     cache_dir: Path | None,
     *,
     compilers: dict[str, Compiler],
+    gpu_precision: GpuPrecision,
     tell: Callable[[str], None],
 ) -> VisionLanguageModel:
     started = time.monotonic()
@@ -228,6 +239,7 @@ def _load(
         threads=threads,
         cache_dir=cache_dir,
         compilers=compilers,
+        gpu_f32=f32_roles(gpu_precision, bundle.manifest, placement.f32),
         tell=tell,
     )
     # A GPU compiles kernels for a shape when it first meets it, which is in these two.
@@ -237,9 +249,10 @@ def _load(
     tell(f"warming up {bundle.label} on {placement}")
     warm_up(model, encoding)
     log.info(
-        "model ready bundle=%s device=%s golden_difference=%.3f load_s=%.1f",
+        "model ready bundle=%s device=%s gpu_f32=%s golden_difference=%.3f load_s=%.1f",
         bundle.manifest.name,
         placement,
+        ",".join(sorted(model.placement.f32)) or "-",
         difference,
         time.monotonic() - started,
     )

@@ -192,6 +192,15 @@ class KeptLayers(_Part):
     mean_kl_before: dict[Task, float] = Field(description="with every layer in 8 bits")
 
 
+class GpuSpec(_Part):
+    """What the export found out for GPUs, which compute in FP16 as a rule."""
+
+    largest_activation: dict[Role, float] = Field(
+        default_factory=dict, description="largest value in each FP32 graph, over the calibration pictures"
+    )
+    f32: tuple[Role, ...] = Field(default=(), description="graphs that a GPU has to compute in FP32")
+
+
 class Quality(_Part):
     """Figures the export measured."""
 
@@ -241,6 +250,7 @@ class Manifest(_Part):
     tokenizer: File
     golden: Golden | None = None
     quality: Quality = Field(default_factory=Quality)
+    gpu: GpuSpec | None = Field(default=None, description="left out where there were no pictures to measure with")
     tools: dict[str, str] = Field(description="versions of what made the bundle")
 
     @model_validator(mode="after")
@@ -259,7 +269,14 @@ class Manifest(_Part):
             raise ValueError(f"image.merged_positions {self.image.merged_positions} leaves no patch")
         if min(self.image.std) <= 0:
             raise ValueError(f"image.std {list(self.image.std)} must be positive")
+        if self.gpu and (absent := [role for role in self.gpu.f32 if role not in self.roles]):
+            raise ValueError(f"gpu.f32 names {absent[0]}, of which there is no graph")
         return self
+
+    @property
+    def f32_on_gpu(self) -> frozenset[Role]:
+        """The graphs that overflow FP16."""
+        return frozenset(self.gpu.f32) if self.gpu else frozenset()
 
     def files(self) -> tuple[File, ...]:
         """Every file of the bundle but the manifest itself."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_app.model.device import candidates
 from edge_app.model.manifest import Role
 
-PICTURE_ROLES: tuple[Role, ...] = ("vision", "caption_memory", "question_memory")  # the others are the text side
+PICTURE_ROLES: tuple[Role, ...] = ("vision", "caption_memory", "question_memory")
+TEXT_ROLES: tuple[Role, ...] = ("question_encoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,12 @@ class Placement:
     Attributes:
         picture: device of vision and of the image's keys and values, which run once a frame.
         text: device of question encoder and decoder, which run once a question and once a token.
+        f32: the graphs that are computed in FP32 though they are on a GPU.
     """
 
     picture: str
     text: str
+    f32: frozenset[Role] = field(default=frozenset(), kw_only=True)
 
     @property
     def is_split(self) -> bool:

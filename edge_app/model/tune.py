@@ -2,11 +2,13 @@
 
 What is compared is the work that a board does most: the caption of a new scene or, for a bundle that only answers, the
 first question on a frame. Where the two sides have a device each, the time from one caption to the next with the
-following frame encoded meanwhile (`edge_app.model.lookahead`) is measured as well.
+following frame encoded meanwhile (`edge_app.model.lookahead`) is measured as well. Vision on a GPU is in FP16 or FP32,
+whichever the golden sample asks for (`edge_app.model.vision_precision`); the time is that of the one chosen.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +21,12 @@ from edge_app.frames import Frame, FrameInfo
 from edge_app.model.bundle import Bundle
 from edge_app.model.device import Compiler
 from edge_app.model.encoder import Encoding
-from edge_app.model.golden import verify
 from edge_app.model.idle import wait_until_idle
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.measure import ANSWER_TOKENS, forced_to, medians, picture_to_time
 from edge_app.model.memory import keep_working_memory
 from edge_app.model.placement import Placement
+from edge_app.model.vision_precision import GoldenDifferences, better_vision
 from edge_app.model.vlm import VisionLanguageModel
 from edge_app.model.work import CAPTION_TOKENS, QUESTION, Picture, timed
 
@@ -43,11 +45,13 @@ class Trial:
         alone_ms: the work alone, from the frame to the text.
         pipelined_ms: from caption to caption with the next frame encoded meanwhile; None where both sides share a
             device, and for questions.
+        golden: how far off the golden sample it is, and with vision in another precision.
     """
 
     placement: Placement
     alone_ms: float
     pipelined_ms: float | None
+    golden: GoldenDifferences
 
     def judged_ms(self, *, full_rate: bool) -> float:
         """The time that counts: from caption to caption at full rate, else until what was asked for is there."""
@@ -84,32 +88,33 @@ def tune(
     Raises:
         DeviceError: none of the combinations can run the bundle.
     """
-    models: list[VisionLanguageModel] = []
+    models: dict[Placement, tuple[VisionLanguageModel, GoldenDifferences]] = {}
     refused: list[str] = []
     compilers: dict[str, Compiler] = {}
     for picture, text in itertools.product(devices, repeat=2):
         placement = Placement(picture, text)
+        make = functools.partial(
+            VisionLanguageModel,
+            bundle,
+            device=picture,
+            text_device=text,
+            threads=threads,
+            cache_dir=cache_dir,
+            compilers=compilers,
+            tell=tell,
+        )
         try:
-            model = VisionLanguageModel(
-                bundle,
-                device=picture,
-                text_device=text,
-                threads=threads,
-                cache_dir=cache_dir,
-                compilers=compilers,
-                tell=tell,
-            )
             tell(f"computing the golden sample of {bundle.label} on {placement}")
-            verify(model)
+            model, golden = better_vision(bundle.manifest, picture, make)
         except DeviceError as error:
             log.warning("combination refused device=%s reason=%r", placement, str(error))
             refused.append(str(error))
         else:
-            models.append(model)
+            models[model.placement] = (model, golden)
     if not models:
         raise DeviceError("No device can run the model: " + " ".join(refused))
     keep_working_memory()  # as in the service
-    works = {model.placement: _works(model) for model in models}
+    works = {placement: _works(model) for placement, (model, _) in models.items()}
     rounds: dict[Placement, list[dict[str, float]]] = {placement: [] for placement in works}
     for number in range(runs + 1):
         for placement in list(rounds):
@@ -128,7 +133,7 @@ def tune(
     trials = []
     for placement, times_ms in rounds.items():
         spent_ms = medians(times_ms[1:])
-        trials.append(Trial(placement, spent_ms["alone"], spent_ms.get("pipelined")))
+        trials.append(Trial(placement, spent_ms["alone"], spent_ms.get("pipelined"), models[placement][1]))
     work: Work = "caption_new_ms" if "caption" in bundle.manifest.tasks else "question_first_ms"
     return Tuning(
         work,

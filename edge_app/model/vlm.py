@@ -6,8 +6,9 @@ check call it alike.
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from edge_app.model.compiled_cache import open_cache
 from edge_app.model.contract import check_graphs
 from edge_app.model.decoded import Decoded
 from edge_app.model.decoder import Decoder
-from edge_app.model.device import Compiler, Graph
+from edge_app.model.device import Compiler, Graph, gpus_of, is_gpu
 from edge_app.model.encoder import Encoder, Encoding
 from edge_app.model.greedy import greedy
 from edge_app.model.kv_cache import MASKED, KvCache, memory_names
 from edge_app.model.manifest import ROLES_OF_TASK, Generation, Role
-from edge_app.model.placement import PICTURE_ROLES, Placement
+from edge_app.model.placement import PICTURE_ROLES, TEXT_ROLES, Placement
 from edge_app.model.ranking import rank
 from edge_app.model.region import Region, image_mask
 from edge_app.model.result import Text, yes_no
@@ -49,6 +50,7 @@ class VisionLanguageModel:
         threads: int = 0,
         cache_dir: Path | None = None,
         compilers: dict[str, Compiler] | None = None,
+        gpu_f32: Collection[Role] | None = None,
         shapes: Shapes | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -62,6 +64,7 @@ class VisionLanguageModel:
             cache_dir: folder for compiled graphs, or None.
             compilers: device -> compiler, of models that shall share compiled graphs with this one; those that are
                 missing are added.
+            gpu_f32: graphs that are computed in FP32 where they are on a GPU; None takes those that the bundle names.
             shapes: lengths that requests are rounded up to; None takes those that suit the device of the text side.
             tell: is told each graph before it is compiled, as part of a sentence.
 
@@ -71,11 +74,15 @@ class VisionLanguageModel:
         """
         self.bundle = bundle
         self.manifest = bundle.manifest
-        self.placement = Placement(device, text_device or device)
         self.codec = TextCodec(bundle)
         shared = {} if compilers is None else compilers
         # Its own devices alone: a compiler holds all that it compiled, also for a device that was then left.
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
+        self.placement = _placed(
+            device, text_device or device, roles, self.manifest.f32_on_gpu if gpu_f32 is None else gpu_f32
+        )
+        # Keys and values cross from graph to graph in the text side's own precision.
+        halves = is_gpu(self.placement.text) and self.placement.f32.isdisjoint(TEXT_ROLES)
         self.cache = open_cache(cache_dir, bundle)
         folder = self.cache.folder if self.cache else None
         self.compilers = {
@@ -86,7 +93,7 @@ class VisionLanguageModel:
         for role in roles:
             compiler = self.compilers[self.placement.device_of(role)]
             tell(f"compiling the {role} graph of {bundle.label} for {compiler.device}")
-            self.graphs[role] = compiler.compile(bundle, role)
+            self.graphs[role] = compiler.compile(bundle, role, gpu_f32=role in self.placement.f32, halves=halves)
             if self.cache:  # a process that is killed while it compiles keeps what it has
                 self.cache.list_written()
         check_graphs(self.graphs, self.manifest)
@@ -320,6 +327,7 @@ class VisionLanguageModel:
             capacity=capacity,
             memory={name: memory[name] for name in memory_names(text.layers)},
             memory_mask=mask,
+            dtype=self.graphs["decoder"].types["past.0.key"],
         )
 
     def _choice_ids(self, choices: Sequence[str] | None) -> list[list[int]]:
@@ -331,6 +339,13 @@ class VisionLanguageModel:
 
     def _image_mask(self, region: Region | None) -> NDArray[np.float32]:
         return self._everywhere if region is None else image_mask(region, self.manifest.image)
+
+
+def _placed(picture: str, text: str, roles: Iterable[Role], gpu_f32: Collection[Role]) -> Placement:
+    """The devices of a model, and those of its graphs that are on a GPU in FP32."""
+    placement = Placement(picture, text)
+    f32 = frozenset(role for role in roles if role in gpu_f32 and gpus_of(placement.device_of(role)))
+    return dataclasses.replace(placement, f32=f32)
 
 
 def _timing(encoding: Encoding, *, question_ms: float, spent_ms: float) -> dict[str, float]:

@@ -237,6 +237,7 @@ def main(argv: list[str]) -> int:
             [Path(folder) for folder in hello["bundles"]],
             device=hello["device"],
             text_device=hello.get("text_device"),
+            gpu_precision=hello.get("gpu_precision", "auto"),
             threads=hello["threads"],
             cache_dir=Path(cache_dir) if cache_dir else None,
             state_dir=Path(state_dir) if state_dir else None,

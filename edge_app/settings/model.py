@@ -24,6 +24,11 @@ class ModelConfig(Section):
     text_device: Literal["CPU", "GPU"] | None = Field(
         default=None, description="Device of question encoder and decoder; left out: the same as `device`."
     )
+    gpu_precision: Literal["auto", "f16", "f32"] = Field(
+        default="auto",
+        description="Arithmetic on a GPU; auto: f16, and f32 for the graphs that the bundle or `edge-app bench --tune` "
+        "found to need it.",
+    )
     threads: int = Field(default=0, ge=0, le=64, description="CPU inference threads; 0: OpenVINO decides.")
     cache_dir: Path | None = Field(default=None, description="Folder for compiled models; left out: no cache.")
     state_dir: Path | None = Field(
@@ -53,6 +58,7 @@ class ModelConfig(Section):
             "bundles": [str(bundle) for bundle in self.bundles],
             "device": self.device,
             "text_device": self.text_device,
+            "gpu_precision": self.gpu_precision,
             "threads": self.threads,
             "cache_dir": str(self.cache_dir) if self.cache_dir else None,
             "state_dir": str(state_folder(self.state_dir)),

@@ -34,6 +34,17 @@ def test_a_choice_is_read_as_it_was_written(tmp_path: Path, bundle: Bundle) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_choice_keeps_what_was_better_in_f32(tmp_path: Path, bundle: Bundle) -> None:
+    """And a file of a version that knew of no precision goes on being read: nothing is in FP32 then."""
+    chosen = dataclasses.replace(SPLIT, f32=frozenset({"vision"}))
+    path = write_choice(tmp_path, bundle, chosen)
+    assert read_choice(tmp_path, bundle) == (chosen, None)
+    earlier = json.loads(path.read_text())
+    assert earlier.pop("gpu_f32") == ["vision"]
+    path.write_text(json.dumps(earlier))
+    assert read_choice(tmp_path, bundle) == (SPLIT, None)
+
+
 def test_without_a_choice_nothing_is_said(tmp_path: Path, bundle: Bundle) -> None:
     """Most machines have measured nothing; another bundle's choice is not this one's either."""
     (tmp_path / "file").touch()

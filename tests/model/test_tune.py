@@ -19,6 +19,7 @@ from edge_app.model.device import Graph
 from edge_app.model.loading import load_models
 from edge_app.model.placement import Placement
 from edge_app.model.tune import Trial, tune
+from edge_app.model.vision_precision import GoldenDifferences
 
 DEMO = Path(edge_app.demo.__file__).parent / "bundle"
 TWO = ("CPU", "HETERO:CPU")
@@ -42,8 +43,10 @@ def test_all_combinations_are_measured_and_the_fastest_is_used(
     judged_ms = [trial["pipelined_ms"] or trial["alone_ms"] for trial in found]
     assert judged_ms == sorted(judged_ms) and judged_ms[0] > 0
     assert report["work"] == "caption_new_ms"
-    assert report["chosen"] == {key: found[0][key] for key in ("picture", "text")}
-    chosen = Placement(**report["chosen"])
+    assert report["chosen"] == {key: found[0][key] for key in ("picture", "text", "gpu_f32")}
+    assert all(0 <= trial["golden_difference"] < 0.5 for trial in found)
+    assert {trial["golden_difference_vision_f32"] for trial in found} == {None}  # there is no GPU among them
+    chosen = Placement(report["chosen"]["picture"], report["chosen"]["text"])
     assert read_choice(tmp_path, open_bundle(DEMO)) == (chosen, None)
     assert load_models([DEMO], threads=1, state_dir=tmp_path).models[0].placement == chosen
 
@@ -94,8 +97,8 @@ def test_a_bundle_that_only_answers_is_judged_by_its_first_question() -> None:
 
 def test_what_counts_at_full_rate_is_the_pipeline() -> None:
     """A split that is slower alone wins there if its sides work at the same time, and only there."""
-    split = Trial(Placement("GPU", "CPU"), alone_ms=300.0, pipelined_ms=200.0)
-    together = Trial(Placement("GPU", "GPU"), alone_ms=250.0, pipelined_ms=None)
+    split = Trial(Placement("GPU", "CPU"), alone_ms=300.0, pipelined_ms=200.0, golden=GoldenDifferences(0.03))
+    together = Trial(Placement("GPU", "GPU"), alone_ms=250.0, pipelined_ms=None, golden=GoldenDifferences(0.03))
     assert min(split, together, key=lambda trial: trial.judged_ms(full_rate=True)) is split
     assert min(split, together, key=lambda trial: trial.judged_ms(full_rate=False)) is together
 
@@ -106,6 +109,7 @@ def test_what_counts_at_full_rate_is_the_pipeline() -> None:
         (("--tune", "GPU.7"), "OpenVINO finds no GPU.7 on this machine, only"),
         (("--tune", "--device", "CPU"), "name fewer behind it"),
         (("--tune", "--text-device", "CPU"), "name fewer behind it"),
+        (("--tune", "--gpu-precision", "f16"), "tries both precisions for vision on a GPU"),
         (("--tune", "--tokens", "50"), "compares captions of 20 tokens; leave --tokens out"),
     ],
 )

@@ -145,7 +145,8 @@ class Compiler:
         self.device = device
         self._properties: dict[str, Any] = {
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
-            properties.num_streams(): 1,
+            # By its type: the GPU plugin refuses a Python int, which the CPU's takes.
+            properties.num_streams(): properties.streams.Num(1),
         }
         self._compiled: dict[Path, ov.CompiledModel] = {}
         of_cpu: dict[str, Any] = {

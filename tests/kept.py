@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[1]
 # A full-size bundle is made by these; the lock names the versions of torch, transformers, NNCF and OpenVINO.
 MADE_BY = ("export", "edge_app/model", "tests/checkpoints.py", "tests/conftest.py", "requirements/all.txt")
+# What the emulated GPU compiles is by these; OpenVINO and the runtime's own cache see to all else.
+COMPILED_BY = ("tests/gpu/layer", "requirements/gpu.txt", "requirements/all.txt")
 UNUSED_S = 24 * 3600
 
 
@@ -41,8 +43,17 @@ def lasting_folder() -> Path:
 
     Folders of other states of the tree are removed when they were not used for a day.
     """
+    return _kept_between_runs(_digest(MADE_BY))
+
+
+def compiled_folder(name: str) -> Path:
+    """Return a folder for what the emulated GPU compiles, which outlives the run in the same way."""
+    return _kept_between_runs(f"{name}-{_digest(COMPILED_BY)}")
+
+
+def _kept_between_runs(name: str) -> Path:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-app-tests"
-    folder = home / _digest()
+    folder = home / name
     folder.mkdir(parents=True, exist_ok=True)
     folder.touch()
     for other in home.iterdir():
@@ -51,10 +62,10 @@ def lasting_folder() -> Path:
     return folder
 
 
-def _digest() -> str:
+def _digest(names: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for name in MADE_BY:
+    for name in names:
         path = ROOT / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in sorted([*path.rglob("*.py"), *path.rglob("*.[ch]")]) if path.is_dir() else [path]:
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]

@@ -14,7 +14,8 @@ import edge_app
 from edge_app.checks import Check
 from edge_app.checks.account import Account, own_account
 from edge_app.checks.children import first_event
-from edge_app.checks.gpu import check_gpu
+from edge_app.checks.gpu import check_missing_gpu
+from edge_app.checks.gpu_compute import check_computing, try_gpu
 from edge_app.checks.machine import is_installed
 from edge_app.child import Child
 from edge_app.settings import ModelConfig
@@ -44,7 +45,10 @@ def check_inference(config: ModelConfig | None, account: Account) -> Iterator[Ch
     gpu_is_wanted = config is not None and "GPU" in (config.device, config.text_device)
     devices = list_devices(account)
     yield _check_devices(devices)
-    yield check_gpu(has_gpu=any(name.startswith("GPU") for name in devices), is_wanted=gpu_is_wanted, account=account)
+    if any(name.startswith("GPU") for name in devices):
+        yield check_computing(try_gpu("GPU", _rights(account)), is_wanted=gpu_is_wanted)
+    else:
+        yield check_missing_gpu(is_wanted=gpu_is_wanted, account=account)
     if config is not None:
         yield check_model(config, account)
 

@@ -1,6 +1,7 @@
 """The way to an Intel GPU: driver, rights, compute packages; the first thing that is missing is told.
 
-(Whether a GPU that OpenVINO sees computes: gpu_compute.py.) A GPU that OpenVINO does not see is the commonest fault of a new board, and a silent one: the CPU does the work.
+A GPU that OpenVINO does not see is the commonest fault of a new board, and a silent one: the CPU does the work. Whether
+one that it does see computes is tried in gpu_compute.py.
 """
 
 from __future__ import annotations

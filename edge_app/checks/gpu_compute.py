@@ -1,4 +1,4 @@
-"""Whether a GPU that OpenVINO finds computes: a small graph on it, in a process with a deadline; usual causes if not."""
+"""Whether a GPU that OpenVINO finds computes: a small graph, in a process with a deadline; the usual causes if not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_app.checks.machine import install, version_numbers
 
 TRIAL_MODULE = "edge_app.checks.gpu_trial"
 TRIAL_TIMEOUT_S = 180.0  # a driver compiles the graph in seconds; the limit is for one that hangs
-LARGEST_DIFFERENCE = 0.1  # standard deviations; FP16 is off by 0.011
+LARGEST_DIFFERENCE = 0.25  # standard deviations; FP16 is off by 0.03, BF16 by 0.1, a broken sub-group by 9
 LEAST_OPENVINO = (2026, 4)  # 2025.4 computed graphs of free shapes wrongly on GPUs before Xe
 
 STAGES = {"compile": "compiling a small graph", "compute": "computing a small graph"}
@@ -26,8 +26,8 @@ OF_ONE_RELEASE = (
     "Intel's newest, all of one release (docs/board.md). Or the memory is full: `free -h`."
 )
 MENDS = {
-    "hung": "Look for `GPU HANG` or a reset in `dmesg | grep -E 'i915|xe'`. Usual causes: a kernel or BIOS older than the "
-    "GPU, a power supply that is too weak, another program that keeps the GPU busy.",
+    "hung": "Look for `GPU HANG` or a reset in `dmesg | grep -E 'i915|xe'`. Usual causes: a kernel or BIOS older than "
+    "the GPU, a power supply that is too weak, another program that keeps the GPU busy.",
     "ended": OF_ONE_RELEASE,
     "refused": OF_ONE_RELEASE,
     "wrong": "Usual causes: a driver of a distribution that is older than the GPU (docs/board.md: Intel's newest), an "
@@ -73,7 +73,8 @@ def try_gpu(device: str, rights: Mapping[str, Any], *, timeout_s: float = TRIAL_
         output, has_hung = process.communicate()[0], True
     told: dict[str, Any] = {}
     for line in output.splitlines():
-        told |= json.loads(line)
+        if line.startswith("{"):  # else a driver's own words
+            told |= json.loads(line)
     end = f"gave no result within {timeout_s:g} s" if has_hung else _end(process.returncode)
     return Trial(told, end, has_hung)
 

@@ -15,7 +15,7 @@ DEVICES = ("CPU", "GPU", "HETERO:GPU,CPU")
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_each_value_is_of_the_type_that_openvino_defines(device: str, tmp_path: Path) -> None:
-    """An int for NUM_STREAMS is taken by the CPU's plugin and refused by the GPU's: every board fell back to the CPU."""
+    """The CPU plugin takes an int for NUM_STREAMS and the GPU plugin refuses it: every board fell back to the CPU."""
     passed = list(by_device(device, recorded(device, tmp_path, is_compiled=False)))
     assert properties.num_streams() in {name for _, name, _ in passed}
     assert [(part, name, value) for part, name, value in passed if not is_defined_so(name, value)] == []

@@ -21,8 +21,10 @@ cd "$(dirname "$0")"
 venv=.venv
 torch_version=2.13.0
 torch_index=https://download.pytorch.org/whl/cpu
-other_pythons="3.12 3.13"
+supported_pythons="3.11 3.12 3.13"
 home_assistant_python=3.13 # Home Assistant 2025.4 runs on nothing older
+
+usage() { sed -n '2,/^set -eu/{/^set -eu/d;s/^# \{0,1\}//p;}' setup.sh; }
 
 say() { printf '%s\n' "setup: $*" >&2; }
 
@@ -68,29 +70,38 @@ make_venv() { # [PYTHON]
         say "$python is $("$python" --version 2>&1), 3.11 or newer is needed"
         exit 1
     }
-    # An interrupted one has a python and no pip.
-    in_venv pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
+    # Made anew: one that was interrupted, one of another Python, and one of another lock, whose packages would stay.
+    is_whole='import pip, sys; sys.exit(sys.prefix == sys.base_prefix or "%d.%d" % sys.version_info[:2] != sys.argv[1])'
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    lock=$(sha256sum requirements/all.txt)
+    if ! "$venv/bin/python" -c "$is_whole" "$version" 2>/dev/null || [ "$lock" != "$(cat "$venv/lock" 2>/dev/null)" ]; then
+        "$python" -m venv --clear "$venv" || return 1
+        echo "$lock" >"$venv/lock"
+    fi
 }
 
 # Dependencies are those of the file to the byte; the project itself is built by the pinned build tools.
-install_requirements() { in_venv pip install --quiet --require-hashes --no-deps -r "requirements/$1"; }
+install_requirements() { # FILE
+    in_venv pip install --quiet --require-hashes --no-deps -r "requirements/$1" && in_venv pip check >&2
+}
 
 install_locked() { # FILE
-    install_requirements "$1"
-    in_venv pip install --quiet --no-deps --no-build-isolation -e .
+    install_requirements "$1" && in_venv pip install --quiet --no-deps --no-build-isolation -e .
 }
 
 # PyPI's torch brings several GB of CUDA. A CPU build is taken wherever there is one: from pip's own sources, else from
 # PyTorch's index for CPU builds if that answers within seconds.
 install_torch() {
-    in_venv pip show --quiet torch 2>/dev/null && return
+    has_version='import importlib.metadata as m, sys; sys.exit(m.version("torch").split("+")[0] != sys.argv[1])'
+    "$venv/bin/python" -c "$has_version" "$torch_version" 2>/dev/null && return
     cpu_build="torch==$torch_version+cpu"
-    in_venv pip install --quiet --no-deps "$cpu_build" 2>/dev/null && return
-    if "$venv/bin/python" -c "import urllib.request as r; r.urlopen('$torch_index/torch/', timeout=5)" 2>/dev/null; then
-        in_venv pip install --quiet --no-deps --index-url "$torch_index" "$cpu_build"
-        return
+    in_venv pip install --quiet --no-deps "$cpu_build" 2>"$venv/torch.log" && return
+    answers='import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
+    if timeout 10 "$venv/bin/python" -c "$answers" "$torch_index/torch/" 2>/dev/null; then
+        in_venv pip install --quiet --no-deps --index-url "$torch_index" "$cpu_build" && return
     fi
-    say "no CPU build of torch is at hand and $torch_index does not answer: installing PyPI's, with CUDA (several GB)"
+    say "no CPU build of torch: pip said \"$(tail -n 1 "$venv/torch.log")\", and $torch_index is out of reach"
+    say "installing PyPI's build, with CUDA: several GB"
     in_venv pip install --quiet "torch==$torch_version"
 }
 
@@ -130,8 +141,9 @@ lint() {
     return $status
 }
 
-# Two workers, a file of tests on one of them: fixtures of a module are made once. Those of the GPU need `run_gpu_tests`.
-run_tests() { in_venv pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu" "$@"; }
+# More workers than cores, since most tests wait; a file of tests on one worker, so that its fixtures are made once. Those
+# of the GPU need `run_gpu_tests`.
+run_tests() { in_venv pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu" "$@"; }
 
 # Under the emulated iGPU, which takes every core by itself. Status 0 where Intel's runtime cannot be had, but not in CI.
 run_gpu_tests() {
@@ -141,6 +153,17 @@ run_gpu_tests() {
     fi
     say "Intel's OpenCL runtime for CPUs (requirements/gpu.txt) cannot be installed here: the tests of the GPU are skipped"
     [ -z "${CI:-}" ]
+}
+
+# The demo from the wheel, outside of the repository, and the quick tests.
+try_python() { # VERSION PYTHON
+    say "Python $1: the demo from the wheel, then the quick tests"
+    venv=.venv-$1
+    make_venv "$2" && rm -rf "$venv/wheel" && install_requirements test.txt &&
+        in_venv pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$venv/wheel" . &&
+        in_venv pip install --quiet --no-deps --force-reinstall "$venv"/wheel/edge_app-*.whl &&
+        (root=$PWD && cd / && "$root/$venv/bin/edge-app" demo --seconds 15) &&
+        in_venv pytest -n 3 --dist loadfile -m quick
 }
 
 resolve() { # NAME OPTIONS OF uv pip compile
@@ -237,20 +260,15 @@ faults)
 pythons)
     # shellcheck disable=SC2086
     install_debian_packages $test_packages
+    own=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     status=0
-    for version in $other_pythons; do
-        found=$(find_python "$version") || {
+    for version in $supported_pythons; do
+        [ "$version" != "$own" ] || continue # `test` runs it
+        if found=$(find_python "$version"); then
+            try_python "$version" "$found" || status=1
+        else
             say "no Python $version here"
-            continue
-        }
-        say "Python $version: the demo from the wheel, then the quick tests"
-        venv=.venv-$version
-        make_venv "$found"
-        install_requirements test.txt
-        in_venv pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$venv/wheel" .
-        in_venv pip install --quiet --no-deps --force-reinstall "$venv"/wheel/edge_app-*.whl
-        (root=$PWD && cd / && "$root/$venv/bin/edge-app" demo --seconds 15) || status=1
-        in_venv pytest -n 2 --dist loadfile -m quick || status=1
+        fi
     done
     exit $status
     ;;
@@ -262,8 +280,8 @@ newest)
     make_venv
     in_venv pip install --quiet --upgrade pip
     install_torch
-    in_venv pip install --quiet --upgrade -e '.[demo,display,export,metrics]' --group build --group test --group lint
     status=0
+    in_venv pip install --quiet --upgrade -e '.[demo,display,export,metrics]' --group build --group test --group lint || status=1
     lint || status=1
     run_tests --slow "$@" || status=1
     run_gpu_tests || status=1
@@ -271,13 +289,17 @@ newest)
     exit $status
     ;;
 lock)
+    # shellcheck disable=SC2086
+    install_debian_packages $runtime_packages
     make_venv
     in_venv pip install --quiet --upgrade uv
     lock
     ;;
+-h | --help)
+    usage
+    ;;
 *)
-    say "usage: ./setup.sh demo | export | test | gpu | gpu-test | lint | faults | pythons | newest | lock"
-    say "what each does: head -17 setup.sh"
+    usage >&2
     exit 2
     ;;
 esac

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from edge_app import __version__
+from edge_app.ending import run_and_end
 from edge_app.errors import ConfigError, EdgeAppError
 from edge_app.logs import set_up_logging
 
@@ -72,5 +73,10 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
     return p
 
 
+def command() -> None:
+    """Run one verb as a process of its own, which ends with the exit code."""
+    run_and_end(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

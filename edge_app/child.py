@@ -292,6 +292,12 @@ class ParentLink:
             return None
         return _decoded(packet)
 
+    def waits(self, timeout_s: float | None) -> bool:
+        """Wait for a message, or the parent's end, and tell whether there is one; None waits without a limit."""
+        poller = select.poll()
+        poller.register(self._link, select.POLLIN | select.POLLRDHUP)
+        return bool(poller.poll(None if timeout_s is None else timeout_s * 1000))
+
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a reply or an event. A parent that is gone goes unnoticed here; `receive`, `is_open` tell."""
         packet = _encoded(message)

@@ -28,6 +28,7 @@ class _Record:
     until_s: float | None = None  # left out until then; None while it may be used
     admitted_s: float = -math.inf  # when it was last let in again
     reason: str = ""
+    longest_s: float = 0.0  # that a failure on it took so far
 
 
 class DeviceTrials:
@@ -43,18 +44,24 @@ class DeviceTrials:
         self._window_s = max(WINDOW_S, STRIKES * longest_failure_s)
         self._records: dict[str, _Record] = {}
 
-    def blame(self, devices: Iterable[str], reason: str, now_s: float) -> list[str]:
-        """The process failed while it used, or tried, `devices`; returns those that are left out from now on."""
+    def blame(self, devices: Iterable[str], reason: str, now_s: float, lasted_s: float = 0.0) -> list[str]:
+        """The process failed while it used, or tried, `devices`; returns those that are left out from now on.
+
+        `lasted_s` is what the failure took: a first compilation that fails late three times in a row may take longer
+        than the window, which then is as long as it needs to be.
+        """
         out = []
         for device in set(devices) - {LAST_RESORT}:
             record = self._records.setdefault(device, _Record())
             if record.until_s is not None:
                 continue
-            record.strikes_s = [at_s for at_s in record.strikes_s if now_s - at_s <= self._window_s] + [now_s]
+            record.longest_s = max(record.longest_s, lasted_s)
+            window_s = self._window_of(record)
+            record.strikes_s = [at_s for at_s in record.strikes_s if now_s - at_s <= window_s] + [now_s]
             if self._is_on_probation(record, now_s):
                 words = "the process failed on it again"
             elif len(record.strikes_s) >= STRIKES:
-                words = f"the process failed {STRIKES} times in {self._window_s / 60:g} minutes on it"
+                words = f"the process failed {STRIKES} times in {window_s / 60:.4g} minutes on it"
             else:
                 continue
             self._leave_out(record, f"{words}: {reason}", now_s)
@@ -95,7 +102,10 @@ class DeviceTrials:
         }
 
     def _is_on_probation(self, record: _Record, now_s: float) -> bool:
-        return now_s - record.admitted_s <= self._window_s
+        return now_s - record.admitted_s <= self._window_of(record)
+
+    def _window_of(self, record: _Record) -> float:
+        return max(self._window_s, STRIKES * record.longest_s)
 
     def _leave_out(self, record: _Record, reason: str, now_s: float) -> None:
         again = self._is_on_probation(record, now_s)

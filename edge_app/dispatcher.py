@@ -67,6 +67,7 @@ class Dispatcher:
         self._rules, self._novelty = rules, Novelty(cameras, gate, rules)
         self._number = 0
         self._current: list[Job] = []  # what the request in flight is for
+        self._worked_s = time.monotonic()  # when the last request ended, or the model became ready
 
     @property
     def prompt(self) -> str | None:
@@ -82,6 +83,12 @@ class Dispatcher:
     def is_ready(self) -> bool:
         """The model process has loaded."""
         return self.model_info is not None
+
+    def quiet_s(self, now_s: float) -> float:
+        """How long the model has been ready and had nothing to do; 0 while it has."""
+        if self._current or self._scheduler.waiting or not self.is_ready:
+            return 0.0
+        return max(0.0, now_s - self._worked_s)
 
     @property
     def queue_length(self) -> int:
@@ -116,7 +123,7 @@ class Dispatcher:
         """Take one event of the model client."""
         match event:
             case ModelReady(info):
-                self.model_info, self.model_problem = info, None
+                self.model_info, self.model_problem, self._worked_s = info, None, time.monotonic()
                 self._rules.model_ready()
             case ModelDown(reason, hopeful):
                 self._on_down(reason, hopeful=hopeful)
@@ -199,7 +206,7 @@ class Dispatcher:
 
     def _finish(self, number: int) -> list[Job]:
         assert self._current and number == self._number
-        jobs, self._current = self._current, []
+        jobs, self._current, self._worked_s = self._current, [], time.monotonic()
         return jobs
 
     def _on_down(self, reason: str, *, hopeful: bool) -> None:

@@ -22,6 +22,7 @@ from edge_app.child import Child
 from edge_app.device_trials import LAST_RESORT, DeviceTrials
 from edge_app.errors import ChildDiedError, ChildTimeoutError
 from edge_app.escalation import Rungs
+from edge_app.start_deadline import StartDeadline
 
 START_POLL_S = 0.05
 IDLE_POLL_S = 0.5
@@ -36,6 +37,13 @@ class ModelReady:
     """The process has loaded its bundles; `info` says which, and on what device."""
 
     info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """The process that is loading has begun a step that it had not begun before."""
+
+    stage: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class ModelLost:
     reason: str
 
 
-ModelEvent = ModelReady | ModelDown | ModelReply | ModelLost
+ModelEvent = ModelReady | ModelStage | ModelDown | ModelReply | ModelLost
 
 
 class ModelClient:
@@ -93,6 +101,7 @@ class ModelClient:
         self._requests: queue.SimpleQueue[tuple[int, dict[str, Any]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._renewal = threading.Event()
+        self._renewal_reason = ""  # written before the event is set
         # The kernel ties the child's life to this thread (PR_SET_PDEATHSIG), so it must live as long as the child.
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -114,8 +123,9 @@ class ModelClient:
         """Send a request; a ModelReply or a ModelLost with the same number follows."""
         self._requests.put((number, request))
 
-    def renew(self) -> None:
+    def renew(self, reason: str = "for other bundles") -> None:
         """Start a new process, which loads the bundles anew, as soon as the request in flight is done."""
+        self._renewal_reason = reason
         self._renewal.set()
 
     def stop(self, timeout_s: float) -> None:
@@ -143,34 +153,38 @@ class ModelClient:
 
     def _await_ready(self) -> bool:
         """Start the process when its back-off allows; tell whether it came up."""
-        deadline_s = 0.0
+        deadline = StartDeadline(self._start_timeout_s, time.monotonic())
+        started_s = time.monotonic()
         reason = ""  # its own, which may arrive a moment before it ends
         while not self._stopping.wait(START_POLL_S):
             self._promise("model", time.monotonic() + GRACE_S)
             if self._renewed():
                 return False
             if self._start_if_due():
-                deadline_s = time.monotonic() + self._start_timeout_s
+                started_s = time.monotonic()
+                deadline = StartDeadline(self._start_timeout_s, started_s)
             elif self.pid is None:
                 continue  # waiting for the back-off
             alive = self._child.is_alive()
             for event in self._child.poll():
                 if event["event"] == "trying":
                     self._devices = list(event["devices"])
+                elif deadline.note(event, time.monotonic()):
+                    self._post(ModelStage(deadline.stage))
                 elif event["event"] == "ready" and alive:
                     self._on_ready(event)
                     return True
                 reason = str(event.get("reason", reason))
-            if alive and time.monotonic() <= deadline_s:
+            if alive and not deadline.is_over(time.monotonic()):
                 continue
             is_blamed = alive or not reason  # it gives a reason when no device is at fault, or every one of them
             if alive:
                 self._child.kill()
-                reason = f"The model was not ready after {self._start_timeout_s:g} s and was killed."
+                reason = f"The model was {deadline.words}, and was killed."
             elif not reason:
                 reason = f"The model process {self._child.exit_reason or 'ended'}."
             if is_blamed:
-                self._blame(reason)
+                self._blame(reason, time.monotonic() - started_s)
             self._down(reason, hopeful=is_blamed and self._has_choice)
             return False
         return False
@@ -246,7 +260,7 @@ class ModelClient:
             return False
         self._renewal.clear()
         self._trials.clear()
-        self._retire("The model process is restarted for other bundles.")
+        self._retire(f"The model process is restarted {self._renewal_reason}.")
         return True
 
     def _fail(self, otherwise: str) -> str:
@@ -257,9 +271,9 @@ class ModelClient:
         self._down(reason, hopeful=True)
         return reason
 
-    def _blame(self, reason: str) -> None:
-        """Hold a failure against the devices that the process tried or used."""
-        for device in self._trials.blame(self._devices, reason, time.monotonic()):
+    def _blame(self, reason: str, lasted_s: float = 0.0) -> None:
+        """Hold a failure, which took `lasted_s`, against the devices that the process tried or used."""
+        for device in self._trials.blame(self._devices, reason, time.monotonic(), lasted_s):
             self.rungs.next_device += 1
             log.warning("device left out device=%s reason=%r", device, self._trials.left_out()[device])
 

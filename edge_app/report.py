@@ -14,6 +14,7 @@ from edge_app.health import rss_mib, temperature_c
 from edge_app.messages import rfc3339
 from edge_app.model_client import ModelClient
 from edge_app.settings import Config
+from edge_app.tuner import Tuner
 
 
 def model_state(dispatcher: Dispatcher) -> str:
@@ -24,9 +25,19 @@ def model_state(dispatcher: Dispatcher) -> str:
 
 
 def info(
-    config: Config, cameras: Mapping[str, Any], dispatcher: Dispatcher, rolled_back: Sequence[Mapping[str, str]]
+    config: Config,
+    cameras: Mapping[str, Any],
+    dispatcher: Dispatcher,
+    rolled_back: Sequence[Mapping[str, str]],
+    tuner: Tuner,
 ) -> dict[str, Any]:
     """What runs here, with what was asked for and what was got, and no secret."""
+    model = {name: value for name, value in (dispatcher.model_info or {}).items() if name != "unmeasured"}
+    if "bundles" in model:  # a placement that was found to be the best already is not loaded again
+        model["bundles"] = [
+            bundle | ({"placement": found} if (found := tuner.found.get(str(bundle.get("hash")))) else {})
+            for bundle in model["bundles"]
+        ]
     return {
         "v": 1,
         "version": edge_app.__version__,
@@ -37,7 +48,8 @@ def info(
             "requested_device": config.model.device,
             "requested_text_device": config.model.text_device,
             "rolled_back": list(rolled_back),
-            **(dispatcher.model_info or {}),
+            "measuring": tuner.info(),
+            **model,
         },
         "cameras": cameras,
         "config": config.public(),

@@ -28,7 +28,7 @@ from edge_app.health import Notifier, Watchdog, watchdog_interval_s
 from edge_app.inbox import Inbox
 from edge_app.losses import Losses
 from edge_app.messages import MessageIds
-from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
+from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply, ModelStage
 from edge_app.mqtt.connection import Connection
 from edge_app.mqtt.events import (
     Acknowledged,
@@ -49,6 +49,8 @@ from edge_app.scheduler import Scheduler
 from edge_app.settings import Config
 from edge_app.state import state_folder
 from edge_app.store.store import Store
+from edge_app.trial_load import TUNER_MODULE
+from edge_app.tuner import Tuner
 
 MODEL_MODULE = "edge_app.model.worker"
 TURN_S = 0.25  # longest wait for an event
@@ -60,12 +62,9 @@ STOP_S = 2.5  # for the model's thread and all processes to end: together, a sig
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, *, model_module: str = MODEL_MODULE) -> int:
-    """Run the service until SIGTERM or SIGINT; the exit code. ConfigError if a file it names cannot be used.
-
-    `model_module` is the module that is run as the model's process.
-    """
-    return Service(config, model_module).run()
+def run(config: Config, *, model_module: str = MODEL_MODULE, tuner_module: str = TUNER_MODULE) -> int:
+    """Run the service until SIGTERM or SIGINT; the exit code. ConfigError if a file it names cannot be used."""
+    return Service(config, model_module, tuner_module).run()
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Stop:
 class Service:
     """All parts of a running node. `run` from the main thread, once."""
 
-    def __init__(self, config: Config, model_module: str) -> None:
+    def __init__(self, config: Config, model_module: str, tuner_module: str) -> None:
         self._config = config
         self._started_s = time.monotonic()
         self._next_check_s = self._next_health_s = 0.0
@@ -118,6 +117,7 @@ class Service:
         )
         ready_within_s = max(READY_WITHIN_S, model.start_timeout_s)
         self._bundles = Probation(model.bundles, self._model.renew, ready_within_s=ready_within_s)
+        self._tuner = Tuner.of(config, tuner_module, self._model.renew)
         own_interval_s = {camera.name: camera.interval_s for camera in config.camera if camera.interval_s is not None}
         self._rules = RuleKeeper(
             config.rule,
@@ -210,7 +210,7 @@ class Service:
         match event:
             case Inbound():
                 self._receive(event)
-            case ModelReady() | ModelDown() | ModelReply() | ModelLost():
+            case ModelReady() | ModelStage() | ModelDown() | ModelReply() | ModelLost():
                 self._handle_model(event)
             case Connected() | Disconnected() | Unreachable() | Acknowledged() | SubscriptionsRefused():
                 self._session.handle(event)
@@ -231,6 +231,9 @@ class Service:
     def _handle_model(self, event: ModelEvent) -> None:
         self._bundles.handle(event, time.monotonic())
         self._dispatcher.handle(event)
+        self._tuner.handle(event)
+        if isinstance(event, ModelStage):
+            self._tell_status(event.stage)
         if isinstance(event, ModelReady | ModelDown):
             if isinstance(event, ModelReady):
                 log.info("model ready device=%s", event.info.get("device"))
@@ -251,6 +254,8 @@ class Service:
                 self._rules.camera_offline(camera, self._cameras.problem(camera))
         for told in self._bundles.check(now_s):
             self._publisher.event("bundle_rolled_back", told.model_dump())
+            self._publisher.info(self._info())
+        if self._tuner.poll(now_s, self._dispatcher.quiet_s(now_s)):
             self._publisher.info(self._info())
         self._session.check(now_s)
         self._home_assistant.announce(self._rules.rules)
@@ -281,12 +286,12 @@ class Service:
         self._rules.publish()
         self._publisher.info(self._info())
 
-    def _tell_status(self) -> None:
-        """One line for `systemctl status`."""
+    def _tell_status(self, stage: str = "") -> None:
+        """One line for `systemctl status`; `stage` is what a model that is starting does."""
         names = self._cameras.names()
         online = sum(self._cameras.is_online(name) for name in names)
         broker = "connected" if self._session.connected else "away"
-        model = report.model_state(self._dispatcher)
+        model = report.model_state(self._dispatcher) + (f" ({stage})" if stage else "")
         self._notifier.send(f"STATUS={online} of {len(names)} cameras online, model {model}, broker {broker}")
 
     def _say_farewell(self) -> None:
@@ -311,13 +316,15 @@ class Service:
         """End threads and processes; what one does not need of its share of the time, the next ones have."""
         deadline_s = time.monotonic() + STOP_S
         self._exporter.stop()
+        self._tuner.stop()
         stops = [self._model.stop, self._display.stop, self._cameras.stop]
         for number, stop in enumerate(stops):
             stop(max(0.1, (deadline_s - time.monotonic()) / (len(stops) - number)))
         self._store.close()
 
     def _info(self) -> dict[str, Any]:
-        return report.info(self._config, self._cameras.describe(), self._dispatcher, self._bundles.rolled_back)
+        rolled_back = self._bundles.rolled_back
+        return report.info(self._config, self._cameras.describe(), self._dispatcher, rolled_back, self._tuner)
 
     def _health(self) -> dict[str, Any]:
         return report.health(

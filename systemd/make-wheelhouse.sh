@@ -63,9 +63,8 @@ if ! "$python" -m pip install --quiet --dry-run --no-index --no-deps --require-h
     "$python" -m pip install --quiet --no-deps --require-hashes -r "$tools"
 fi
 
-rm -rf "$folder/wheels" "$folder/systemd" "$folder/docs"
-mkdir -p "$folder/wheels" "$folder/docs"
-"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$folder/wheels" "$repository"
+wheels=$scratch/wheels
+"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$wheels" "$repository"
 
 # pip evaluates markers for the Python it runs on, whatever --python-version says: leave only those of the board's.
 "$python" - "$requirements" "$board_version" >"$scratch/requirements.txt" <<'PYTHON'
@@ -96,10 +95,17 @@ PYTHON
 # Wheels for Linux on x86-64 with glibc 2.36 (Debian 12) or older; pip takes the platforms literally.
 platforms=""
 for minor in $(seq 5 36); do platforms="$platforms --platform manylinux_2_${minor}_x86_64"; done
+target="--only-binary=:all: --python-version $board_version --implementation cp --platform manylinux2014_x86_64 $platforms"
 # shellcheck disable=SC2086  # a list of words
-"$python" -m pip download --quiet --dest "$folder/wheels" --only-binary=:all: --no-deps --require-hashes \
-    --python-version "$board_version" --implementation cp --platform manylinux2014_x86_64 $platforms \
-    -r "$scratch/requirements.txt"
+"$python" -m pip download --quiet --dest "$wheels" --no-deps --require-hashes $target -r "$scratch/requirements.txt"
+# What the board will do, which has no index: a library that the requirements lack is found here.
+# shellcheck disable=SC2086
+"$python" -m pip install --quiet --dry-run --no-index --find-links "$wheels" --target "$scratch/none" $target \
+    "edge-app[display,metrics]"
+
+rm -rf "$folder/wheels" "$folder/systemd" "$folder/docs"
+mkdir -p "$folder/docs"
+mv "$wheels" "$folder/wheels"
 
 cp -R "$here" "$folder/"
 # Not under its own name: edge-app prefers a config.toml in the folder it is called in.

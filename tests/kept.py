@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from tests.photos import photo_paths
+
 ROOT = Path(__file__).parents[1]
-# A full-size bundle is made by these; the lock names the versions of torch, transformers, NNCF and OpenVINO.
-MADE_BY = ("export", "edge_app/model", "tests/checkpoints.py", "tests/conftest.py", "requirements/all.txt")
-# What the emulated GPU compiles is by these; OpenVINO and the runtime's own cache see to all else.
-COMPILED_BY = ("tests/gpu/layer", "requirements/gpu.txt", "requirements/all.txt")
+# A full-size bundle is made of these files, by these packages, calibrated with the photos.
+MADE_OF = ("export", "edge_app", "tests/checkpoints.py", "tests/conftest.py")
+MADE_BY = ("torch", "transformers", "nncf", "openvino", "numpy", "tokenizers", "pillow")
+# What the emulated GPU compiles depends on these; what it is compiled from is for OpenVINO's own cache to see.
+COMPILED_OF = ("tests/gpu/layer", "requirements/gpu.txt")
+COMPILED_BY = ("openvino",)
 UNUSED_S = 24 * 3600
 
 
@@ -39,16 +45,20 @@ def run_folder(factory: pytest.TempPathFactory) -> Path:
 
 
 def lasting_folder() -> Path:
-    """Return a folder that outlives the run; its name changes with every file that a bundle is made by.
+    """Return a folder that outlives the run; its name changes with all that a bundle is made of and by.
 
     Folders of other states of the tree are removed when they were not used for a day.
     """
-    return _kept_between_runs(_digest(MADE_BY))
+    digest = _digest(MADE_OF, MADE_BY)
+    digest.update(sys.version.encode())
+    for photo in photo_paths():
+        digest.update(photo.read_bytes())
+    return _kept_between_runs(digest.hexdigest()[:16])
 
 
 def compiled_folder(name: str) -> Path:
     """Return a folder for what the emulated GPU compiles, which outlives the run in the same way."""
-    return _kept_between_runs(f"{name}-{_digest(COMPILED_BY)}")
+    return _kept_between_runs(f"{name}-{_digest(COMPILED_OF, COMPILED_BY).hexdigest()[:16]}")
 
 
 def _kept_between_runs(name: str) -> Path:
@@ -62,10 +72,12 @@ def _kept_between_runs(name: str) -> Path:
     return folder
 
 
-def _digest(names: Sequence[str]) -> str:
+def _digest(files: Sequence[str], packages: Sequence[str]) -> hashlib._Hash:
     digest = hashlib.sha256()
-    for name in names:
+    for package in packages:
+        digest.update(f"{package} {version(package)}\0".encode())
+    for name in files:
         path = ROOT / name
         for file in sorted([*path.rglob("*.py"), *path.rglob("*.[ch]")]) if path.is_dir() else [path]:
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest

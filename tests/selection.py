@@ -49,10 +49,10 @@ def imports_heavily(path: Path) -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what was not asked for; begin with the longest tests, so that no worker ends long after the other."""
-    left_out = [item for item in items if _left_out(item, config)]
+    left_out = {item for item in items if _left_out(item, config)}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: not item.get_closest_marker("fullsize"))
 
 

@@ -5,7 +5,9 @@ by the prompt): "hang", "crash", "crash once", "slow N" (seconds), "slow N refus
 text of 10,000 characters, emoji and control codes among them); anything else is answered. Of several questions each
 does what it is named for, to all of them.
 To rules it answers with the P(yes) and the mass on yes and no that the file "p_yes" of that folder holds, `0.9 1.0`.
-The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "gpu" lets it have one,
+The second bundle of the hello steers the start: "fail-start", "hang-start" or "slow-start"; "staged-start" takes four
+steps of 0.6 s, "staged-hang" hangs after two of them, "repeating-start" names the same step for ever; "measurable" says
+that nobody has measured its placements, until the file "measured" is there; "gpu" lets it have one,
 which it uses unless it is told to leave it out; "gpu-crash-start", "gpu-hang-start" and "gpu-refused" one that fails at
 the start, "gpu-crash" one that fails on every request. The first bundle is the folder where it notes its starts
 ("starts", a process id a line), the devices it took ("devices"), the questions that it has begun ("begun", those that
@@ -35,10 +37,7 @@ def main(argv: list[str]) -> int:
     if "fail-start" in start:
         link.send({"event": "failed", "reason": "The bundle is broken; install another one."})
         return 1
-    if "hang-start" in start:
-        signal.pause()
-    if "slow-start" in start:
-        time.sleep(2)
+    load(link, start)
     frames = {name: FrameBuffer.attach(fd) for name, fd in link.hello["frames"].items()}
     left_out = link.hello.get("left_out", {})
     device = "GPU" if any(name.startswith("gpu") for name in start) and "GPU" not in left_out else "CPU"
@@ -52,17 +51,44 @@ def main(argv: list[str]) -> int:
             signal.pause()
         if "gpu-refused" in start:
             device, refused = "CPU", {"GPU": "GPU does not compute the golden sample."}
-    info = {
+    info: dict[str, Any] = {
         "device": device,
         "bundles": [{"name": "stand-in"}],
         "fallbacks": [*left_out.values(), *refused.values()],
     }
+    info |= placement(folder) if "measurable" in start else {}
     link.send({"event": "ready", "info": info, "devices": [device], "refused": refused})
     while (request := link.receive()) is not None:
         if device == "GPU" and "gpu-crash" in start:
             os.kill(os.getpid(), signal.SIGSEGV)
         link.send(reply(request, frames, folder))
     return 0
+
+
+def load(link: ParentLink, start: list[str]) -> None:
+    """Take the time that loading takes, and name the steps."""
+    if "hang-start" in start:
+        signal.pause()
+    if "slow-start" in start:
+        time.sleep(2)
+    if "repeating-start" in start:
+        while True:
+            link.send({"event": "stage", "stage": "compiling again"})
+            time.sleep(0.1)
+    if any(name.startswith("staged") for name in start):
+        for number in range(4):
+            link.send({"event": "stage", "stage": f"compiling graph {number}"})
+            if number == 2 and "staged-hang" in start:
+                signal.pause()
+            time.sleep(0.6)
+
+
+def placement(folder: Path) -> dict[str, Any]:
+    """What `info` tells of a bundle for which there is a choice of devices."""
+    is_measured = (folder / "measured").exists()
+    places = {"picture": "GPU", "text": "CPU" if is_measured else "GPU", "by": "order", "measurement": None}
+    bundle = {"name": "stand-in", "hash": "f" * 64, "folder": str(folder), "placement": places}
+    return {"bundles": [bundle], "unmeasured": [] if is_measured else [str(folder)]}
 
 
 def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path) -> dict[str, Any]:

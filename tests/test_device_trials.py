@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from edge_app.device_trials import FIRST_WAIT_S, LONGEST_WAIT_S, WINDOW_S, DeviceTrials
+from edge_app.device_trials import FIRST_WAIT_S, LONGEST_WAIT_S, STRIKES, WINDOW_S, DeviceTrials
 
 CRASH = "The model process was ended by SIGSEGV."
 
@@ -98,3 +98,12 @@ def test_devices_have_a_record_each() -> None:
     trials.blame(["GPU.0", "GPU.1"], CRASH, 0)
     trials.blame(["GPU.0"], CRASH, 1)
     assert trials.blame(["GPU.0", "GPU.1"], CRASH, 2) == ["GPU.0"]
+
+
+def test_failures_that_take_longer_than_the_window_count_together() -> None:
+    """Three first compilations that each hang after a quarter of an hour: the window is as long as it needs to be."""
+    trials = DeviceTrials()
+    for number in range(STRIKES - 1):
+        assert trials.blame(["GPU"], "hung", 900.0 * number, lasted_s=890.0) == []
+    assert trials.blame(["GPU"], "hung", 900.0 * (STRIKES - 1), lasted_s=890.0) == ["GPU"]
+    assert trials.left_out()["GPU"].endswith("the process failed 3 times in 44.5 minutes on it: hung")

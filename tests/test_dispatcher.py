@@ -271,3 +271,22 @@ def test_the_picture_of_an_event_is_fetched_before_the_next_rules(desk: Desk) ->
     assert [request["op"] for request in desk.requests] == ["rules", "snapshot", "rules", "ask"]
     assert desk.requests[1]["frame"] == 2
     assert desk.requests[3]["keep"]
+
+
+@pytest.mark.parametrize("desk", [3600.0], indirect=True)
+def test_the_model_is_quiet_from_its_last_reply_on_and_only_while_it_can_serve(desk: Desk) -> None:
+    """Starting, at work, with a question that waits: a measurement would be in the way."""
+    later_s = time.monotonic() + 1000
+    assert desk.dispatcher.quiet_s(later_s) == 0
+    desk.dispatcher.handle(ModelReady({}))
+    assert 990 < desk.dispatcher.quiet_s(later_s) <= 1000
+    desk.cameras.show("door")
+    desk.dispatcher.work()
+    assert desk.done == ["begun caption door"]
+    assert desk.dispatcher.quiet_s(later_s) == 0
+    desk.reply("door")
+    assert 0 < desk.dispatcher.quiet_s(later_s) <= 1000
+    desk.dispatcher.ask(question("1"))
+    assert desk.dispatcher.quiet_s(later_s) == 0
+    desk.dispatcher.handle(ModelDown("Killed.", hopeful=True))
+    assert desk.dispatcher.quiet_s(later_s) == 0

@@ -13,7 +13,7 @@ import pytest
 from edge_app import model_client
 from edge_app.device_trials import DeviceTrials
 from edge_app.frames import FrameBuffer
-from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply
+from edge_app.model_client import ModelClient, ModelDown, ModelEvent, ModelLost, ModelReady, ModelReply, ModelStage
 from tests.broker import PATIENCE_S, wait_until
 from tests.standin_worker import lines
 
@@ -103,6 +103,33 @@ def test_a_process_that_does_not_come_up_is_killed_and_tried_again(make: Make) -
     down = harness.expect(ModelDown)
     assert (down.hopeful, "not ready after 1 s" in down.reason) == (False, True)
     wait_until(lambda: len(lines(harness.folder / "starts")) == 2, "the second attempt")
+
+
+def test_a_start_that_makes_progress_has_a_deadline_for_each_step(make: Make) -> None:
+    """Four steps of 0.6 s, each told, with a second for each: a first compilation takes as long as it takes."""
+    harness = make(start="staged-start", start_timeout_s=1)
+    stages = [harness.expect(ModelStage).stage for _ in range(4)]
+    assert stages == [f"compiling graph {number}" for number in range(4)]
+    harness.expect(ModelReady)
+    assert harness.client.rungs.kill == 0
+
+
+def test_a_step_that_hangs_is_killed_at_its_own_deadline(make: Make) -> None:
+    """The reason names it, and those before it have not lengthened it."""
+    harness = make(start="staged-hang", start_timeout_s=1)
+    for _ in range(3):
+        harness.expect(ModelStage)
+    began_s = time.monotonic()
+    down = harness.expect(ModelDown)
+    assert down.reason == "The model was not ready after 1 s of compiling graph 2, and was killed."
+    assert time.monotonic() - began_s < 3
+
+
+def test_a_process_that_repeats_itself_is_not_waited_for(make: Make) -> None:
+    """A step counts once: whoever says the same for ever does not move the deadline."""
+    harness = make(start="repeating-start", start_timeout_s=1)
+    harness.expect(ModelStage)
+    assert "not ready after 1 s of compiling again" in harness.expect(ModelDown).reason
 
 
 def test_a_failed_start_gives_the_reason_of_the_process(make: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -42,3 +43,16 @@ def test_running_the_runtime_loads_no_torch(small_bundle: Callable[..., Path]) -
         [sys.executable, "-c", RUN, str(small_bundle("vqa"))], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_export_imports_only_the_runtimes_model_and_pictures() -> None:
+    """`export` may use edge_app.model (parity runs the board's own loop), the picture loader and the demo's world."""
+    rooms = ("edge_app.model", "edge_app.demo", "edge_app.camera.files", "edge_app.errors")
+    for path in (ROOT / "export").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names.append(node.module)
+            for name in names:
+                if name.startswith("edge_app."):
+                    assert any(name == room or name.startswith(f"{room}.") for room in rooms), f"{path}: {name}"

@@ -49,6 +49,8 @@ class Installed:
     bundle: Bundle
     replaced: str | None
     removed: tuple[str, ...]
+    tried: object = None
+    """What `try_out` returned; None where the bundle was in use already."""
 
 
 def install(
@@ -92,14 +94,14 @@ def install(
                 return Installed(replace(bundle, path=slot.path(version)), None, ())
             tell("trying")
             try:
-                try_out(slot.path(version))
+                tried = try_out(slot.path(version))
             except BundleError:
                 _prune(slot, cache_dir)
                 raise
             tell("switching")
             replaced = slot.current
             slot.switch(version)
-            return Installed(replace(bundle, path=slot.path(version)), replaced, _prune(slot, cache_dir))
+            return Installed(replace(bundle, path=slot.path(version)), replaced, _prune(slot, cache_dir), tried)
     except OSError as error:
         raise BundleError(
             f"The bundle {source} cannot be installed in {store.folder} ({error.strerror or error}"

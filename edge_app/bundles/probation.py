@@ -19,11 +19,13 @@ from edge_app.bundles.store import CURRENT, Slot
 from edge_app.durable import replace_text
 from edge_app.errors import BundleError
 from edge_app.messages import rfc3339
-from edge_app.model_client import ModelDown, ModelEvent, ModelReady
+from edge_app.model_client import ModelDown, ModelEvent, ModelReady, ModelStage
 
 RECORD_NAME = "probation.json"
 DEATHS = 3  # of the model's process: one may be chance
-READY_WITHIN_S = 240.0  # from the switch; with what it takes to go back that is less than 5 minutes
+# From the switch, or from the last step of loading that no process had reached before; with what it takes to go back
+# that is less than 5 minutes.
+READY_WITHIN_S = 240.0
 PROBATION_S = 600.0  # of serving without a death
 CHECK_S = 1.0
 
@@ -76,11 +78,16 @@ def take_back(slot: Slot, told: RolledBack | None = None) -> tuple[str, str]:
 
 @dataclass
 class _Watched:
-    """A slot, and how its current version has done since `since_s` (monotonic clock)."""
+    """A slot, and how its current version has done since `since_s` (monotonic clock).
+
+    `stages` are the steps of loading that were reached with it, `reached_s` is when the last of them was.
+    """
 
     slot: Slot
     version: str | None = None
     since_s: float = 0.0
+    reached_s: float = 0.0
+    stages: set[str] = field(default_factory=set)
     deaths: int = 0
     last_reason: str = ""
     on_probation: bool = False
@@ -91,8 +98,15 @@ class _Watched:
         version = self.slot.current
         if version != self.version:
             self.version, self.since_s, self.deaths, self.last_reason = version, now_s, 0, ""
+            self.reached_s, self.stages = now_s, set()
             self.record = read_record(self.slot)
             self.on_probation = self.slot.previous is not None and self.record.proven != version
+
+    def reach(self, stage: str, now_s: float) -> None:
+        """Note a step of loading; one that a process before had reached, too, is no progress."""
+        if stage not in self.stages:
+            self.stages.add(stage)
+            self.reached_s = now_s
 
     def folder(self) -> str:
         """Where the current version is, as the model's process tells it."""
@@ -110,7 +124,7 @@ class Probation:
         Args:
             folders: those that are a link `current` are watched; the others cannot change.
             renew: called when the model's process runs another version than the links lead to.
-            ready_within_s: longest wait for a new version to be ready.
+            ready_within_s: longest wait for a new version to be ready, or to get further than it had.
         """
         self._folders = tuple(folders)
         self._renew = renew
@@ -130,6 +144,10 @@ class Probation:
         if isinstance(event, ModelReady):
             self._running = [str(bundle["folder"]) for bundle in event.info.get("bundles", []) if "folder" in bundle]
             self._ready_s = now_s
+        elif isinstance(event, ModelStage):
+            for watched in self._watched:
+                watched.look(now_s)
+                watched.reach(event.stage, now_s)
         elif isinstance(event, ModelDown):
             ran, self._running = self._running, None
             for watched in self._watched:
@@ -162,7 +180,7 @@ class Probation:
         """Why a version is not to be kept, as part of a sentence; None as long as it may be."""
         if watched.deaths >= DEATHS:
             return f"the model's process ended {watched.deaths} times, at last: {watched.last_reason}"
-        if self._running is None and now_s - watched.since_s > self._ready_within_s:
+        if self._running is None and now_s - watched.reached_s > self._ready_within_s:
             return f"it was not ready within {self._ready_within_s:g} s. {watched.last_reason}".rstrip()
         return None
 

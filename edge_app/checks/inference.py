@@ -13,15 +13,13 @@ from typing import Any
 import edge_app
 from edge_app.checks import Check
 from edge_app.checks.account import Account, own_account
-from edge_app.checks.children import first_event
 from edge_app.checks.gpu import check_missing_gpu
 from edge_app.checks.gpu_compute import check_computing, try_gpu
 from edge_app.checks.machine import is_installed
-from edge_app.child import Child
 from edge_app.settings import ModelConfig
+from edge_app.trial_load import RefusedError, TrialError, load_once
 
 DEVICES_TIMEOUT_S = 60
-MODEL_MODULE = "edge_app.model.worker"
 
 _LIST_DEVICES = """
 import json, openvino
@@ -40,22 +38,22 @@ _MOVE = (
 )
 
 
-def check_inference(config: ModelConfig | None, account: Account) -> Iterator[Check]:
-    """Devices; with a configuration also its bundles, loaded as the service loads them."""
+def check_inference(config: ModelConfig | None, account: Account, *, load: bool = True) -> Iterator[Check]:
+    """Devices; with a configuration also its bundles, loaded as the service loads them, unless `load` is False."""
     gpu_is_wanted = config is not None and "GPU" in (config.device, config.text_device)
     devices = list_devices(account)
     yield _check_devices(devices)
     if any(name.startswith("GPU") for name in devices):
-        yield check_computing(try_gpu("GPU", _rights(account)), is_wanted=gpu_is_wanted)
+        yield check_computing(try_gpu("GPU", rights_of(account)), is_wanted=gpu_is_wanted)
     else:
         yield check_missing_gpu(is_wanted=gpu_is_wanted, account=account)
-    if config is not None:
+    if config is not None and load:
         yield check_model(config, account)
 
 
 def list_devices(account: Account) -> dict[str, str]:
     """What OpenVINO finds with the rights of `account`, name to description; empty if it cannot be asked."""
-    command, rights = [sys.executable, "-c", _LIST_DEVICES], _rights(account)
+    command, rights = [sys.executable, "-c", _LIST_DEVICES], rights_of(account)
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=DEVICES_TIMEOUT_S, check=True, **rights)
         devices: dict[str, str] = json.loads(found.stdout)
@@ -64,7 +62,7 @@ def list_devices(account: Account) -> dict[str, str]:
     return devices
 
 
-def _rights(account: Account) -> dict[str, Any]:
+def rights_of(account: Account) -> dict[str, Any]:
     """Those of `account` for a child process; ours where it may not read this program, of a developer, say."""
     program = Path(sys.executable), Path(edge_app.__file__)
     return account.rights if all(account.may(path, os.R_OK) for path in program) else {}
@@ -81,30 +79,20 @@ def check_model(config: ModelConfig, account: Account) -> Check:
 
     The service's cache of compiled models stays as it is where somebody else asks.
     """
-    rights = _rights(account)
+    rights = rights_of(account)
     eyes = account.eyes if rights else own_account().eyes
-    hello = {**config.hello(), "frames": {}, "log_level": "ERROR"}
+    hello = config.hello()
     if not account.is_own:
         hello["cache_dir"] = None
-    child = Child("model", MODEL_MODULE, hello=hello, run_as=rights)
-    child.start()
     try:
-        event = first_event(child, {"ready", "failed"}, config.start_timeout_s)
-        end = child.exit_reason
-    finally:
-        child.stop(2.0)
-    if event is None:
-        return Check(
-            "model",
-            "fail",
-            f"The model's process {end or f'was not ready within {config.start_timeout_s:g} s'}, tried as {eyes}.",
-            'Try model.device = "CPU"; allow more with model.start_timeout_s.',
-        )
-    if event["event"] == "failed":
-        reason = event["reason"]
+        info = load_once(hello, step_s=config.start_timeout_s, rights=rights, settle=False).info
+    except TrialError as error:
+        mend = 'Try model.device = "CPU"; allow more with model.start_timeout_s.'
+        return Check("model", "fail", f"The model's process {error}, tried as {eyes}.", mend)
+    except RefusedError as error:
+        reason = str(error)
         mend = _MOVE if "Permission denied" in reason else "Export or install the bundle again; see docs/bundle.md."
         return Check("model", "fail", f"{reason} (Tried as {eyes}.)", mend)
-    info = event["info"]
     names = ", ".join(f"{bundle['name']} ({bundle['signed_by']})" for bundle in info["bundles"])
     found = f"{names}: golden sample right on {info['device']}, tried as {eyes}"
     if not rights and not account.is_own:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_app.ending import keep_until_end
 from edge_app.errors import ConfigError
 from edge_app.state import state_folder
 
@@ -79,7 +80,7 @@ def load_from(arguments: argparse.Namespace) -> LoadedModels:
     """Load the bundle that `add_model_arguments` named."""
     from edge_app.model.loading import load_models
 
-    return load_models(
+    models = load_models(
         [arguments.bundle],
         device=arguments.device,
         text_device=arguments.text_device,
@@ -87,6 +88,8 @@ def load_from(arguments: argparse.Namespace) -> LoadedModels:
         cache_dir=arguments.cache_dir,
         state_dir=state_folder(arguments.state_dir),
     )
+    keep_until_end(models)
+    return models
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:

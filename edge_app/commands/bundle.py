@@ -12,13 +12,14 @@ from typing import Any
 from edge_app.bundles.install import install
 from edge_app.bundles.probation import read_record, take_back
 from edge_app.bundles.store import CURRENT, Slot, Store
-from edge_app.bundles.trial import try_out
+from edge_app.bundles.trial import Tried, try_out
 from edge_app.commands.arguments import add_config_argument, config_path
 from edge_app.config import load_config
 from edge_app.errors import BundleError
 from edge_app.minisign import PublicKey, parse_public_key
 from edge_app.model.bundle import Bundle, open_bundle, open_manifest, refuse_other_files
-from edge_app.settings import ModelConfig
+from edge_app.placement_words import is_full_rate, placement_lines
+from edge_app.settings import Config, ModelConfig
 from edge_app.state import state_folder
 
 
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     installing.add_argument("folder", metavar="DIR", type=Path)
     installing.add_argument(
         "--allow-downgrade", action="store_true", help="also take a lower version than the one in use"
+    )
+    installing.add_argument(
+        "--no-measure", action="store_true", help="do not measure which devices are fastest for it (bench --tune)"
     )
     back = _action(actions, "rollback", "take the previous version into use again")
     back.add_argument("name", metavar="NAME", nargs="?", help="of the bundle; needed where several are installed")
@@ -66,22 +70,62 @@ def _verify(arguments: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _install(arguments: argparse.Namespace) -> tuple[Any, str]:
-    model = _model_config(arguments)
+    config = _config(arguments)
+    model = config.model
     store = Store(state_folder(model.state_dir))
+
+    def tell(step: str) -> None:
+        if not arguments.json:
+            print(f"{step} ...", file=sys.stderr, flush=True)
+
+    def trial(folder: Path) -> Tried:
+        measure = not arguments.no_measure
+        return try_out(
+            folder, model, full_rate=is_full_rate(config), measure=measure, tell=lambda step: tell(f"  {step}")
+        )
+
     done = install(
         arguments.folder,
         store,
         trusted_keys=_keys(model.trusted_keys),
-        try_out=lambda folder: try_out(folder, model),
+        try_out=trial,
         cache_dir=model.cache_dir,
         allow_downgrade=arguments.allow_downgrade,
-        tell=lambda step: None if arguments.json else print(f"{step} ...", file=sys.stderr, flush=True),
+        tell=tell,
     )
     link = store.slot(done.bundle.manifest.name).folder / CURRENT
     lines = [f"{_line(done.bundle)}\nIn use as {link}."]
     if link.absolute() not in [folder.absolute() for folder in model.bundles]:
         lines.append(f"The configuration does not name it yet: put {str(link)!r} into model.bundles.")
-    return {**_told(done.bundle), "link": str(link), "replaced": done.replaced}, "\n".join(lines)
+    report = {**_told(done.bundle), "link": str(link), "replaced": done.replaced, "trial": None}
+    if isinstance(done.tried, Tried):
+        report["trial"] = _trial(done.tried)
+        lines[1:1] = _trial_lines(done.tried, model)
+    return report, "\n".join(lines)
+
+
+def _trial(tried: Tried) -> dict[str, Any]:
+    info = tried.loaded.info
+    return {
+        "device": info["device"],
+        "fallbacks": info["fallbacks"],
+        "load_s": round(tried.loaded.load_s, 1),
+        "total_s": round(tried.loaded.total_s, 1),
+        "placement": tried.placement,
+        "problem": tried.problem or None,
+    }
+
+
+def _trial_lines(tried: Tried, model: ModelConfig) -> list[str]:
+    """What the trial took, what it leaves behind, and what was measured."""
+    info, loaded = tried.loaded.info, tried.loaded
+    kept = f"compiled graphs are kept in {model.cache_dir}" if model.cache_dir else "nothing is kept (model.cache_dir)"
+    took = f"ready after {loaded.load_s:.1f} s, all compiled after {loaded.total_s:.1f} s"
+    lines = [f"Tried on {info['device']}: {took}; {kept}."]
+    lines += info["fallbacks"]
+    if tried.placement is not None:
+        lines += placement_lines(tried.placement)
+    return lines + ([tried.problem] if tried.problem else [])
 
 
 def _roll_back(arguments: argparse.Namespace) -> tuple[Any, str]:
@@ -170,8 +214,12 @@ def _line(bundle: Bundle) -> str:
     return f"{manifest.name} version {manifest.version}, {bundle.hash[:16]}, made {manifest.created}, {by}"
 
 
+def _config(arguments: argparse.Namespace) -> Config:
+    return load_config(config_path(arguments))
+
+
 def _model_config(arguments: argparse.Namespace) -> ModelConfig:
-    return load_config(config_path(arguments)).model
+    return _config(arguments).model
 
 
 def _keys(texts: Sequence[str]) -> list[PublicKey]:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from edge_app.checks.metrics import check_metrics
 from edge_app.checks.permissions import check_permissions
 from edge_app.checks.storage import check_disk, check_owner
 from edge_app.checks.unit import check_unit
+from edge_app.checks.warm import check_warm
 from edge_app.commands.arguments import add_config_argument, config_path
 from edge_app.config import check_files, load_config
 from edge_app.errors import ConfigError
@@ -33,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `edge-app doctor`."""
     add_config_argument(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a check on stdout, and nothing else")
+    parser.add_argument(
+        "--warm",
+        action="store_true",
+        help="also compile for the service's devices, keep it for the service, and measure the devices (bench --tune)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,7 +79,10 @@ def all_checks(arguments: argparse.Namespace) -> Iterator[Check]:
         yield check_disk(folder, account)
     if not account.is_own:
         yield from (check_owner(folder, account) for folder in _folders_of_the_service(config) if folder.is_dir())
-    yield from check_inference(config.model if config else None, account)
+    warm = arguments.warm and config is not None
+    yield from check_inference(config.model if config else None, account, load=not warm)
+    if warm and config is not None:
+        yield from check_warm(config, account, lambda step: _tell(step, arguments))
     if config:
         yield from check_cameras(config.camera, account)
         yield check_broker(config)
@@ -105,6 +115,12 @@ def _folders_of_the_service(config: Config | None) -> list[Path]:
     if (customary := state_folder(None)).exists():  # systemd makes it; without the unit nothing needs it
         folders.append(customary)
     return list(dict.fromkeys(folders))
+
+
+def _tell(step: str, arguments: argparse.Namespace) -> None:
+    """Say what takes minutes while it does."""
+    if not arguments.json:
+        print(f"      {step} ...", file=sys.stderr, flush=True)
 
 
 def _line(check: Check) -> str:

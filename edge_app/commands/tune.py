@@ -8,15 +8,14 @@ from typing import Any
 
 from edge_app.errors import BadRequestError
 from edge_app.model.bundle import open_bundle
-from edge_app.model.choice import machine_devices, refuse_unwritable, write_choice
+from edge_app.model.choice import machine_devices, measurement_of, refuse_unwritable, write_choice
 from edge_app.model.device import is_present
 from edge_app.model.measure import cpu_name
 from edge_app.model.placement import Placement
-from edge_app.model.tune import Trial, tune
+from edge_app.model.tune import tune
 from edge_app.model.work import CAPTION_TOKENS
+from edge_app.placement_words import WORKS
 from edge_app.state import state_folder
-
-WORKS = {"caption_new_ms": "caption of a new scene", "question_first_ms": "first question on a frame"}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,29 +41,21 @@ def run(arguments: argparse.Namespace) -> int:
         full_rate=arguments.full_rate,
     )
     best = tuning.trials[0].placement
-    path = write_choice(folder, bundle, best)
+    measurement = measurement_of(tuning, full_rate=arguments.full_rate)
+    path = write_choice(folder, bundle, best, measurement)
     report = {
         "bundle": bundle.manifest.name,
         "cpu": cpu_name(),
         "devices": {name: machine.get(name) for name in devices},
         "runs": arguments.runs,
         "work": tuning.work,
-        "combinations": [_figures(trial) for trial in tuning.trials],
+        "combinations": measurement.trials,
         "refused": list(tuning.refused),
         "chosen": {"picture": best.picture, "text": best.text},
         "written": str(path),
     }
     print(json.dumps(report) if arguments.json else _table(report))
     return 0
-
-
-def _figures(trial: Trial) -> dict[str, Any]:
-    return {
-        "picture": trial.placement.picture,
-        "text": trial.placement.text,
-        "alone_ms": trial.alone_ms,
-        "pipelined_ms": trial.pipelined_ms,
-    }
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -45,6 +45,11 @@ class Bundle:
     hash: str
     signed: Signed | None = field(default=None, kw_only=True)
 
+    @property
+    def label(self) -> str:
+        """Its name and the first 8 digits of its hash, for sentences: releases of one bundle share the name."""
+        return f"{self.manifest.name} {self.hash[:8]}"
+
     def role_path(self, role: Role) -> Path:
         """The `.xml` of `role`; raises BundleError when the bundle has no such role."""
         if role not in self.manifest.roles:

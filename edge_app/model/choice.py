@@ -1,4 +1,6 @@
-"""The devices that `edge-app bench --tune` found best for a bundle: a file of the state folder.
+"""The devices that were measured as the best for a bundle, and how: a file of the state folder.
+
+`edge-app bench --tune` writes it, `edge-app bundle install`, and the service in an idle minute (edge_app.model.tuner).
 
 A choice holds for what was measured and nothing else: this bundle, this version of OpenVINO, the devices this machine
 had. One that does not hold any more is not used, and the reason is told.
@@ -7,8 +9,10 @@ had. One that does not hold any more is not used, and the reason is told.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import openvino as ov
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,11 +20,49 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edge_app.durable import replace_text
 from edge_app.errors import EdgeAppError
 from edge_app.model.bundle import Bundle
-from edge_app.model.device import core, is_present
+from edge_app.model.device import AUTO_ORDER, core, is_present
 from edge_app.model.placement import Placement
 from edge_app.shown import shown
 
+if TYPE_CHECKING:
+    from edge_app.model.tune import Tuning
+
 MEND = "measure again with `edge-app bench --tune`"
+
+
+class Measurement(BaseModel):
+    """How a choice came about: when, what was timed, and what each combination of devices took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    ts: str
+    """RFC 3339."""
+    work: str
+    full_rate: bool
+    """Captions were compared from one to the next (pipelined), not each by itself."""
+    trials: list[dict[str, str | float | None]]
+    """Fastest first: `picture`, `text`, `alone_ms`, `pipelined_ms`."""
+    refused: list[str]
+    """A sentence for each combination that cannot run the bundle."""
+
+
+def measurement_of(tuning: Tuning, *, full_rate: bool) -> Measurement:
+    """What is kept of a measurement that was made just now."""
+    return Measurement(
+        ts=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        work=tuning.work,
+        full_rate=full_rate,
+        trials=[
+            {
+                "picture": trial.placement.picture,
+                "text": trial.placement.text,
+                "alone_ms": trial.alone_ms,
+                "pipelined_ms": trial.pipelined_ms,
+            }
+            for trial in tuning.trials
+        ],
+        refused=list(tuning.refused),
+    )
 
 
 class Choice(BaseModel):
@@ -35,6 +77,8 @@ class Choice(BaseModel):
     """What the machine had: name -> what OpenVINO says of it."""
     picture: str
     text: str
+    measurement: Measurement | None = None
+    """None in a file of a version that did not keep it."""
 
     @property
     def placement(self) -> Placement:
@@ -56,7 +100,13 @@ def _full_name(device: str) -> str:
         return "does not tell its name"
 
 
-def choice_of(bundle: Bundle, placement: Placement) -> Choice:
+def measurable(available: Sequence[str]) -> list[str]:
+    """The devices that AUTO chooses from, if there is a choice: GPUs and the CPU; none where there is only one."""
+    devices = [name for name in available if name.partition(".")[0] in AUTO_ORDER]
+    return devices if len(devices) > 1 else []
+
+
+def choice_of(bundle: Bundle, placement: Placement, measurement: Measurement | None = None) -> Choice:
     """A choice made here and now."""
     return Choice(
         bundle_hash=bundle.hash,
@@ -64,6 +114,7 @@ def choice_of(bundle: Bundle, placement: Placement) -> Choice:
         devices=machine_devices(),
         picture=placement.picture,
         text=placement.text,
+        measurement=measurement,
     )
 
 
@@ -82,11 +133,11 @@ def refuse_unwritable(folder: Path) -> None:
         raise _unwritable(folder, error) from error
 
 
-def write_choice(folder: Path, bundle: Bundle, placement: Placement) -> Path:
+def write_choice(folder: Path, bundle: Bundle, placement: Placement, measurement: Measurement | None = None) -> Path:
     """Keep a choice, whole or not at all; returns its file. EdgeAppError when it cannot be written."""
     path = choice_path(folder, bundle)
     try:
-        replace_text(path, choice_of(bundle, placement).model_dump_json(indent=2) + "\n")
+        replace_text(path, choice_of(bundle, placement, measurement).model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise _unwritable(folder, error) from error
     return path
@@ -101,6 +152,12 @@ def _unwritable(folder: Path, error: OSError) -> EdgeAppError:
 
 def read_choice(folder: Path, bundle: Bundle) -> tuple[Placement | None, str | None]:
     """(the devices to use, None), (None, why a choice that is there is not used), or (None, None)."""
+    choice, problem = find_choice(folder, bundle)
+    return (choice.placement if choice else None), problem
+
+
+def find_choice(folder: Path, bundle: Bundle) -> tuple[Choice | None, str | None]:
+    """The same with all that is kept of the measurement."""
     path = choice_path(folder, bundle)
     try:
         choice = Choice.model_validate_json(path.read_bytes())
@@ -114,7 +171,7 @@ def read_choice(folder: Path, bundle: Bundle) -> tuple[Placement | None, str | N
         return None, f"There are no measured devices in {str(folder)!r} ({error}); name another state folder."
     if reason := _stale(choice, bundle):
         return None, shown(f"The measured devices of {bundle.manifest.name} are not used, because {reason}; {MEND}.")
-    return choice.placement, None
+    return choice, None
 
 
 def _stale(choice: Choice, bundle: Bundle) -> str | None:

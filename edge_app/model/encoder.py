@@ -42,6 +42,7 @@ class Encoder:
         self._graphs = graphs
         self._spec = spec
         self._serial = 0
+        self.newest: Encoding | None = None  # the one that holds
 
     def twin(self) -> Encoder:
         """Another encoder on the same compiled graphs: an encoding of each can be held at a time."""
@@ -65,7 +66,8 @@ class Encoder:
         vision.run({"pixels": pixels})
         self._serial += 1
         timing = {"image": image_ms, "vision": (time.perf_counter() - started) * 1000}
-        return Encoding(self, vision.tensor("image_states"), timing, self._serial)
+        self.newest = Encoding(self, vision.tensor("image_states"), timing, self._serial)
+        return self.newest
 
     def memory(self, role: Role, encoding: Encoding) -> dict[str, ov.Tensor]:
         """See `Encoding.memory`."""

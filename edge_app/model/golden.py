@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from edge_app.errors import BundleError, DeviceError
 from edge_app.model.encoder import Encoding
-from edge_app.model.manifest import Generation, Golden, GoldenText, ImageSpec, Task
+from edge_app.model.manifest import Golden, GoldenText, ImageSpec, Task
 from edge_app.model.vlm import VisionLanguageModel
 
 QUESTION = "what is in the picture?"
 TOP = 8  # logits recorded a position
 # In standard deviations of the logits; docs/bundle.md has the measurements behind it.
 TOLERANCE = 0.5
-WIDE = 8  # tokens of a pass for which the CPU plugin packs weights in another way than for those of one or two
 
 
 def golden_picture(spec: ImageSpec) -> NDArray[np.uint8]:
@@ -90,23 +89,3 @@ def verify(model: VisionLanguageModel, encoding: Encoding | None = None) -> floa
             )
         worst = max(worst, difference)
     return worst
-
-
-def warm_up(model: VisionLanguageModel, encoding: Encoding) -> None:
-    """Run every graph behind vision with one token and with many, so that a served request is not the first to do so.
-
-    The CPU plugin packs the weights of a graph of free lengths when it first runs, once for narrow and once for wide
-    passes: half a second for BLIP-base, for which it reads the whole file.
-
-    Raises:
-        DeviceError: the device failed.
-    """
-    narrow = Generation(max_new_tokens=2, min_new_tokens=2)
-    wide = [model.manifest.tokens.start] * min(WIDE, model.manifest.text.max_positions)
-    for task in model.manifest.tasks:
-        if task == "caption":
-            model.caption(encoding, options=narrow)
-        else:
-            model.answers(encoding, [QUESTION], options=narrow)
-            model.answers(encoding, [QUESTION] * WIDE, options=narrow)
-        model.logits(task, encoding, QUESTION, wide)

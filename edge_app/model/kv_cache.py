@@ -20,6 +20,11 @@ MASKED = np.float32(-1e4)
 CAPACITY_STEP = 32  # lengths are rounded up to this, so that few different shapes are ever compiled
 
 
+def round_up_capacity(positions: int) -> int:
+    """The room that a cache for `positions` has."""
+    return -(-positions // CAPACITY_STEP) * CAPACITY_STEP
+
+
 def memory_names(layers: int) -> list[str]:
     """Tensor names of a memory, in the order of the layers."""
     return [f"memory.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
@@ -47,7 +52,7 @@ class KvCache:
         memory_mask: NDArray[np.float32],
     ) -> None:
         self.batch = batch
-        self.capacity = -(-capacity // CAPACITY_STEP) * CAPACITY_STEP  # rounded up
+        self.capacity = round_up_capacity(capacity)
         self.length = 0
         self.memory = memory
         self.memory_mask = memory_mask
@@ -86,8 +91,11 @@ class KvCache:
         self.length = length
 
     def reorder(self, rows: NDArray[np.intp]) -> None:
-        """Sequence i continues what was sequence rows[i]: past[i] = past[rows[i]], in place (beam search)."""
-        if np.array_equal(rows, np.arange(self.batch)):
+        """Sequence i continues what was sequence rows[i]: past[i] = past[rows[i]], in place (beam search).
+
+        Sequences beyond `rows` are padding, and stay as they are.
+        """
+        if np.array_equal(rows, np.arange(len(rows))):
             return
         for slot in self._slots:
-            slot[:, :, : self.length] = slot[rows, :, : self.length]
+            slot[: len(rows), :, : self.length] = slot[rows, :, : self.length]

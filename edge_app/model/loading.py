@@ -19,15 +19,15 @@ import openvino as ov
 from edge_app.errors import BundleError, DeviceError
 from edge_app.minisign import PublicKey
 from edge_app.model.bundle import Bundle, open_bundle
-from edge_app.model.choice import read_choice
-from edge_app.model.compiled_cache import cache_folder
+from edge_app.model.choice import Choice, find_choice, measurable
 from edge_app.model.device import Compiler, core, is_present
-from edge_app.model.golden import encode_golden, verify, warm_up
+from edge_app.model.golden import encode_golden, verify
 from edge_app.model.manifest import Task
 from edge_app.model.memory import give_back, keep_working_memory
 from edge_app.model.placement import Placement, placements
 from edge_app.model.precision import in_words
 from edge_app.model.vlm import VisionLanguageModel
+from edge_app.model.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,18 @@ class LoadedModels:
         requested: the device asked for.
         fallbacks: a sentence for each device that was asked for, or measured as the best, and not taken.
         refused: device -> why it cannot run one of the models.
+        measured: hash of a bundle -> the devices that were measured as the best for it, where that holds.
+        unmeasured: folders of the bundles for which there is a choice of devices that nobody has measured.
+        is_auto: whether the configuration left the devices to what was measured.
     """
 
     models: tuple[VisionLanguageModel, ...]
     requested: str
     fallbacks: tuple[str, ...]
     refused: Mapping[str, str]
+    measured: Mapping[str, Choice]
+    unmeasured: tuple[str, ...]
+    is_auto: bool
 
     def find(self, task: Task) -> VisionLanguageModel | None:
         """The first model that serves `task`, if there is one."""
@@ -83,9 +89,11 @@ class LoadedModels:
                     "precision": in_words(model.manifest),
                     "tasks": list(model.manifest.tasks),
                     "device": model.device,
+                    "placement": self._placement(model),
                 }
                 for model in self.models
             ],
+            "unmeasured": list(self.unmeasured),
             "requested_device": self.requested,
             "device": self.device,
             "fallbacks": list(self.fallbacks),
@@ -93,6 +101,19 @@ class LoadedModels:
             "stages": {role: graph.device for model in reversed(self.models) for role, graph in model.graphs.items()},
             "openvino": ov.get_version(),
         }
+
+    def _placement(self, model: VisionLanguageModel) -> dict[str, Any]:
+        """Where the sides of a model are, and why: measured as the best, as configured, or the first that can."""
+        choice = self.measured.get(model.bundle.hash)
+        if choice is None or choice.placement != model.placement:
+            return placement_info(model.placement, "order" if self.is_auto else "configuration", None)
+        return placement_info(model.placement, "measurement", choice)
+
+
+def placement_info(placement: Placement, by: str, choice: Choice | None) -> dict[str, Any]:
+    """What `info` tells of a placement."""
+    measurement = choice.measurement.model_dump() if choice and choice.measurement else None
+    return {"picture": placement.picture, "text": placement.text, "by": by, "measurement": measurement}
 
 
 def load_models(
@@ -106,6 +127,7 @@ def load_models(
     trusted_keys: Sequence[PublicKey] = (),
     left_out: Mapping[str, str] | None = None,
     announce: Callable[[Placement], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> LoadedModels:
     """Open, verify, compile and self-check the bundles, each on the first devices that can.
 
@@ -120,12 +142,16 @@ def load_models(
         trusted_keys: one of them must have signed each bundle; none: any bundle will do.
         left_out: device -> why it is not to be tried, as a sentence.
         announce: is told what is tried next, before it is: a device can hang or end this process.
+        tell: is told each step before it begins, as part of a sentence: who watches allows each its time.
 
     Raises:
         BundleError: a bundle is missing, changed, not signed as asked or does not fit.
         DeviceError: no device computes the golden sample, the CPU included.
     """
-    bundles = [open_bundle(Path(folder), trusted_keys=trusted_keys) for folder in folders]
+    bundles = []
+    for folder in folders:
+        tell(f"checking the files of {folder}")
+        bundles.append(open_bundle(Path(folder), trusted_keys=trusted_keys))
     available = core().available_devices
     fallbacks = [
         f"{name} was asked for, but OpenVINO finds only {', '.join(available)} on this machine."
@@ -136,23 +162,31 @@ def load_models(
         log.warning("device not found reason=%r", sentence)
     models = []
     refused: dict[str, str] = {}
-    barred = left_out or {}
+    barred, is_auto = left_out or {}, (device, text_device) == ("AUTO", None)
+    choices: dict[str, Choice] = {}
+    unmeasured: list[str] = []
     for bundle in bundles:
         wanted = placements(device, text_device, available)
-        if (device, text_device) == ("AUTO", None) and state_dir is not None:
-            measured, problem = read_choice(state_dir, bundle)
-            wanted = list(dict.fromkeys([measured, *wanted])) if measured else wanted
+        if is_auto and state_dir is not None:
+            choice, problem = find_choice(state_dir, bundle)
+            if choice is not None:
+                choices[bundle.hash] = choice
+                wanted = list(dict.fromkeys([choice.placement, *wanted]))
+            elif measurable(available):
+                unmeasured.append(str(bundle.path))
             if problem:
                 fallbacks.append(problem)
                 log.warning("choice of devices not used reason=%r", problem)
         fallbacks += [barred[name] for name in barred if any(name in placement.devices for placement in wanted)]
         allowed = [placement for placement in wanted if placement.devices.isdisjoint(barred)]
-        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce)
+        model, reasons = _load_first(bundle, allowed, threads, cache_dir, announce=announce, tell=tell)
         models.append(model)
         fallbacks += reasons.values()
         refused |= {name: reason for placement, reason in reasons.items() for name in placement.devices}
     keep_working_memory()
-    return LoadedModels(tuple(models), device, tuple(dict.fromkeys(fallbacks)), refused)
+    # While a device is left out or refused, what it takes cannot be measured.
+    worth = () if barred or refused else tuple(unmeasured)
+    return LoadedModels(tuple(models), device, tuple(dict.fromkeys(fallbacks)), refused, choices, worth, is_auto)
 
 
 def _load_first(
@@ -160,7 +194,9 @@ def _load_first(
     wanted: Sequence[Placement],
     threads: int,
     cache_dir: Path | None,
+    *,
     announce: Callable[[Placement], None],
+    tell: Callable[[str], None],
 ) -> tuple[VisionLanguageModel, dict[Placement, str]]:
     """The bundle on the first devices that can run it, and why those before them cannot."""
     compilers: dict[str, Compiler] = {}  # shared, so that a fall-back compiles nothing twice
@@ -168,7 +204,7 @@ def _load_first(
     for placement in wanted:
         announce(placement)
         try:
-            return _load(bundle, placement, threads, cache_dir, compilers), reasons
+            return _load(bundle, placement, threads, cache_dir, compilers=compilers, tell=tell), reasons
         except DeviceError as error:
             reasons[placement] = str(error)
             log.warning("device refused device=%s reason=%s", placement, error)
@@ -176,7 +212,13 @@ def _load_first(
 
 
 def _load(
-    bundle: Bundle, placement: Placement, threads: int, cache_dir: Path | None, compilers: dict[str, Compiler]
+    bundle: Bundle,
+    placement: Placement,
+    threads: int,
+    cache_dir: Path | None,
+    *,
+    compilers: dict[str, Compiler],
+    tell: Callable[[str], None],
 ) -> VisionLanguageModel:
     started = time.monotonic()
     model = VisionLanguageModel(
@@ -186,9 +228,13 @@ def _load(
         threads=threads,
         cache_dir=cache_dir,
         compilers=compilers,
+        tell=tell,
     )
+    # A GPU compiles kernels for a shape when it first meets it, which is in these two.
+    tell(f"computing the golden sample of {bundle.label} on {placement}")
     encoding = encode_golden(model)
     difference = verify(model, encoding)
+    tell(f"warming up {bundle.label} on {placement}")
     warm_up(model, encoding)
     log.info(
         "model ready bundle=%s device=%s golden_difference=%.3f load_s=%.1f",
@@ -197,6 +243,6 @@ def _load(
         difference,
         time.monotonic() - started,
     )
-    compiled = cache_folder(cache_dir, bundle.hash).glob("*.blob") if cache_dir else ()
+    compiled = model.cache.folder.glob("*.blob") if model.cache else ()
     give_back([*bundle.path.glob("*.bin"), *compiled])
     return model

@@ -20,6 +20,7 @@ from edge_app.model.bundle import Bundle
 from edge_app.model.device import Compiler
 from edge_app.model.encoder import Encoding
 from edge_app.model.golden import verify
+from edge_app.model.idle import wait_until_idle
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.measure import ANSWER_TOKENS, forced_to, medians, picture_to_time
 from edge_app.model.memory import keep_working_memory
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 Work = Literal["caption_new_ms", "question_first_ms"]
 CAMERA = "tune"
+BUILDS_S = 120.0  # longest wait for kernels that a GPU compiles in the background after the first round
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,15 @@ def tune(
     threads: int = 0,
     cache_dir: Path | None = None,
     full_rate: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
     """Medians of every combination of `devices`, over `runs` rounds after one that is thrown away.
 
     A round takes all combinations in turn, so that what else the machine does slows them alike. The models share their
     compiled graphs: each device holds the bundle once. With `full_rate` what counts for captions is the time from one
     to the next, with the following frame encoded meanwhile where the sides have a device each; else the time for one.
+
+    `tell` is told each step before it begins, as part of a sentence.
 
     Raises:
         DeviceError: none of the combinations can run the bundle.
@@ -86,8 +91,15 @@ def tune(
         placement = Placement(picture, text)
         try:
             model = VisionLanguageModel(
-                bundle, device=picture, text_device=text, threads=threads, cache_dir=cache_dir, compilers=compilers
+                bundle,
+                device=picture,
+                text_device=text,
+                threads=threads,
+                cache_dir=cache_dir,
+                compilers=compilers,
+                tell=tell,
             )
+            tell(f"computing the golden sample of {bundle.label} on {placement}")
             verify(model)
         except DeviceError as error:
             log.warning("combination refused device=%s reason=%r", placement, str(error))
@@ -99,14 +111,18 @@ def tune(
     keep_working_memory()  # as in the service
     works = {model.placement: _works(model) for model in models}
     rounds: dict[Placement, list[dict[str, float]]] = {placement: [] for placement in works}
-    for _ in range(runs + 1):
+    for number in range(runs + 1):
         for placement in list(rounds):
+            tell(f"measuring {bundle.label} on {placement}, round {number + 1} of {runs + 1}")
             try:
                 rounds[placement].append(_timed_once(works[placement]))
             except DeviceError as error:  # it fails under load: the others are measured all the same
                 log.warning("combination refused device=%s reason=%r", placement, str(error))
                 refused.append(str(error))
                 del rounds[placement]
+        if number == 0:
+            tell(f"compiling kernels of {bundle.label} in the background")
+            wait_until_idle(BUILDS_S)
     if not rounds:
         raise DeviceError("No device can run the model: " + " ".join(refused))
     trials = []

@@ -7,7 +7,7 @@ check call it alike.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge_app.errors import BadRequestError
 from edge_app.model.beam import beam_search
 from edge_app.model.bundle import Bundle
-from edge_app.model.compiled_cache import checked_cache
+from edge_app.model.compiled_cache import open_cache
 from edge_app.model.contract import check_graphs
 from edge_app.model.decoded import Decoded
 from edge_app.model.decoder import Decoder
@@ -31,6 +31,7 @@ from edge_app.model.placement import PICTURE_ROLES, Placement
 from edge_app.model.ranking import rank
 from edge_app.model.region import Region, image_mask
 from edge_app.model.result import Text, yes_no
+from edge_app.model.shapes import Shapes, Step, shapes_for
 from edge_app.model.text import TextCodec
 
 MAX_CHOICES = 128  # BLIP re-ranks its 128 best answers in full
@@ -48,6 +49,8 @@ class VisionLanguageModel:
         threads: int = 0,
         cache_dir: Path | None = None,
         compilers: dict[str, Compiler] | None = None,
+        shapes: Shapes | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Compile all roles the bundle's tasks need.
 
@@ -59,6 +62,8 @@ class VisionLanguageModel:
             cache_dir: folder for compiled graphs, or None.
             compilers: device -> compiler, of models that shall share compiled graphs with this one; those that are
                 missing are added.
+            shapes: lengths that requests are rounded up to; None takes those that suit the device of the text side.
+            tell: is told each graph before it is compiled, as part of a sentence.
 
         Raises:
             BundleError: the IR does not fit the manifest.
@@ -71,18 +76,24 @@ class VisionLanguageModel:
         shared = {} if compilers is None else compilers
         # Its own devices alone: a compiler holds all that it compiled, also for a device that was then left.
         roles = dict.fromkeys(role for task in self.manifest.tasks for role in ROLES_OF_TASK[task])
-        with checked_cache(cache_dir, bundle) as folder:
-            self.compilers = {
-                name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=folder))
-                for name in (self.placement.picture, self.placement.text)
-            }
-            self.graphs: dict[Role, Graph] = {
-                role: self.compilers[self.placement.device_of(role)].compile(bundle, role) for role in roles
-            }
+        self.cache = open_cache(cache_dir, bundle)
+        folder = self.cache.folder if self.cache else None
+        self.compilers = {
+            name: shared.setdefault(name, Compiler(name, threads=threads, cache_dir=folder))
+            for name in (self.placement.picture, self.placement.text)
+        }
+        self.graphs: dict[Role, Graph] = {}
+        for role in roles:
+            compiler = self.compilers[self.placement.device_of(role)]
+            tell(f"compiling the {role} graph of {bundle.label} for {compiler.device}")
+            self.graphs[role] = compiler.compile(bundle, role)
+            if self.cache:  # a process that is killed while it compiles keeps what it has
+                self.cache.list_written()
         check_graphs(self.graphs, self.manifest)
         of_picture = {role: graph for role, graph in self.graphs.items() if role in PICTURE_ROLES}
         self.encoder = Encoder(of_picture, self.manifest.image)
-        self._decoder = Decoder(self.graphs["decoder"], self.manifest.text)
+        self.shapes = shapes_for(self.placement.text, self.manifest.text) if shapes is None else shapes
+        self._decoder = Decoder(self.graphs["decoder"], self.manifest.text, self.shapes)
         self._everywhere = np.zeros((1, 1, 1, self.manifest.image.positions), np.float32)
 
     @property
@@ -196,7 +207,10 @@ class VisionLanguageModel:
         started = time.perf_counter()
         asked_ms = 0.0
         texts: list[Decoded] = []
-        for batch in [question_ids] if options.beams == 1 else [[ids] for ids in question_ids]:
+        pieces = self.shapes.batch_pieces(len(question_ids))
+        alone = [slice(row, row + 1) for row in range(len(question_ids))]
+        for piece in pieces if options.beams == 1 else alone:
+            batch = question_ids[piece]
             asked = time.perf_counter()
             memory, mask = self._ask(encoding, batch, region)
             asked_ms += (time.perf_counter() - asked) * 1000
@@ -221,17 +235,34 @@ class VisionLanguageModel:
         logits: NDArray[np.float32] = self._decoder.forward(np.array([token_ids], np.int64))[0].copy()
         return logits
 
+    def rehearse(self, encoding: Encoding, step: Step) -> None:
+        """Run the text side once in the shapes of `step`, with tokens that mean nothing.
+
+        Raises:
+            DeviceError: the device failed.
+        """
+        ids = [self.manifest.tokens.start]
+        if step.question:
+            memory, mask = self._ask(encoding, [ids * step.question] * step.batch, None)
+        else:
+            memory, mask = encoding.memory("caption_memory"), self._everywhere
+        self._decoder.begin(self._cache(memory, mask, batch=step.batch, capacity=step.capacity))
+        self._decoder.forward(np.array([ids * step.tokens] * step.batch, np.int64))
+
     def _ask(
         self, encoding: Encoding, questions: Sequence[Sequence[int]], region: Region | None
     ) -> tuple[dict[str, ov.Tensor], NDArray[np.float32]]:
         """Questions [B][T] -> the decoder's memory [B, heads, T, D] a layer, and its mask [B, 1, 1, T].
 
-        Shorter questions are padded and masked, so that a batch answers each as if it were alone.
+        Shorter questions are padded and masked, so that a batch answers each as if it were alone. A batch is padded
+        with its first question.
         """
-        width = max(map(len, questions))
-        tokens = np.full((len(questions), width), self.manifest.tokens.pad, np.int64)
-        mask = np.full((len(questions), 1, 1, width), MASKED, np.float32)
-        for row, ids in enumerate(questions):
+        batch = self.shapes.batch(len(questions))
+        width = self.shapes.question_width(max(map(len, questions)), batch)
+        tokens = np.full((batch, width), self.manifest.tokens.pad, np.int64)
+        mask = np.full((batch, 1, 1, width), MASKED, np.float32)
+        for row in range(batch):
+            ids = questions[row if row < len(questions) else 0]
             tokens[row, : len(ids)] = ids
             mask[row, ..., : len(ids)] = 0
         image = encoding.memory("question_memory")
@@ -266,9 +297,14 @@ class VisionLanguageModel:
         self, memory: dict[str, ov.Tensor], mask: NDArray[np.float32], choices: Sequence[Sequence[int]]
     ) -> tuple[int, Decoded]:
         """Index of the best choice, and it as if decoded; its only probability is its share among the choices."""
-        self._decoder.begin(self._cache(memory, mask, batch=len(choices), capacity=max(map(len, choices))))
         tokens = self.manifest.tokens
-        scores, first_logits = rank(self._decoder, tokens.start, choices, pad=tokens.pad)
+        parts: list[NDArray[np.float64]] = []
+        for piece in self.shapes.batch_pieces(len(choices)):
+            among = choices[piece]
+            self._decoder.begin(self._cache(memory, mask, batch=len(among), capacity=max(map(len, among))))
+            part, first_logits = rank(self._decoder, tokens.start, among, pad=tokens.pad)
+            parts.append(part)
+        scores = np.concatenate(parts)
         shares = np.exp(scores - scores.max())
         best = int(scores.argmax())
         share = float(shares[best] / shares.sum())
@@ -280,7 +316,7 @@ class VisionLanguageModel:
             layers=text.layers,
             heads=text.heads,
             head_size=text.head_size,
-            batch=batch,
+            batch=self.shapes.batch(batch),
             capacity=capacity,
             memory={name: memory[name] for name in memory_names(text.layers)},
             memory_mask=mask,

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import base64
 import logging
+import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_app.child import ParentLink
+from edge_app.ending import end_now, keep_until_end, run_and_end
 from edge_app.errors import BadRequestError, BundleError, CameraError, DeviceError, EdgeAppError
 from edge_app.frames import Frame, FrameBuffer, FrameInfo
 from edge_app.logs import set_up_logging
 from edge_app.minisign import parse_public_key
+from edge_app.model.chores import Chores
 from edge_app.model.encoder import Encoding
+from edge_app.model.idle import wait_until_idle
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.manifest import Task
@@ -35,9 +40,10 @@ Message = dict[str, Any]
 class Worker:
     """Answers requests about the newest frame of each camera."""
 
-    def __init__(self, models: LoadedModels, frames: Mapping[str, FrameBuffer]) -> None:
+    def __init__(self, models: LoadedModels, frames: Mapping[str, FrameBuffer], chores: Chores) -> None:
         self._models = models
         self._frames = frames
+        self._chores = chores
         # The last encoding of each model and what it shows: asking again about the same frame costs no vision pass.
         self._encodings: dict[VisionLanguageModel, tuple[tuple[str, int], FrameInfo, Encoding]] = {}
         # Camera -> its last caption, the draft of the next one: a scene that holds still costs one pass of the decoder.
@@ -55,6 +61,7 @@ class Worker:
             "rules": self._rules,
             "snapshot": self._snapshot,
             "ping": lambda _: [],
+            "settle": self._settle,
         }
 
     def handle(self, request: Message) -> Message:
@@ -149,6 +156,15 @@ class Worker:
             raise CameraError(f"The frame {request['frame']} is not kept any more; there will be others.")
         return [{"jpeg": base64.b64encode(jpeg(frame.image)).decode("ascii")}]
 
+    def _settle(self, request: Message) -> list[Message]:
+        """Run the shapes that idle moments are for, wait for what that compiles in the background, and list it."""
+        deadline_s = time.monotonic() + float(request["limit_s"])
+        while self._chores.has_shapes and time.monotonic() < deadline_s:
+            self._chores.do_next()
+        is_settled = wait_until_idle(max(0.0, deadline_s - time.monotonic()))
+        self._chores.list_compiled()
+        return [{"settled": is_settled and not self._chores.has_shapes}]
+
     def _note_picture(self, camera: str, frame: Frame | None) -> None:
         if self._keep and frame is not None:
             self._pictures[camera] = frame
@@ -211,6 +227,7 @@ def _refusal(code: str, error: EdgeAppError) -> Message:
 def main(argv: list[str]) -> int:
     """Load the bundles of the hello, say ready, then serve until the service closes the link."""
     link = ParentLink.from_args(argv)
+    keep_until_end(link)  # a load that fails ends at once, too
     hello = link.hello
     set_up_logging(hello.get("log_level", "INFO"))
     frames = {name: FrameBuffer.attach(fd) for name, fd in hello["frames"].items()}
@@ -226,23 +243,38 @@ def main(argv: list[str]) -> int:
             trusted_keys=[parse_public_key(key) for key in hello.get("trusted_keys", ())],
             left_out=hello.get("left_out"),
             announce=lambda placement: link.send({"event": "trying", "devices": sorted(placement.devices)}),
+            tell=lambda stage: link.send({"event": "stage", "stage": stage}),
         )
     except EdgeAppError as error:
         link.send({"event": "failed", "reason": str(error)})
         return 1
-    worker = Worker(models, frames)
+    keep_until_end(models)
+    chores = Chores(models)
+    worker = Worker(models, frames, chores)
     # A device that some model uses is no use to do without, whatever another model finds on it.
     refused = {name: reason for name, reason in models.refused.items() if name not in models.devices}
     link.send({"event": "ready", "info": models.info(), "devices": sorted(models.devices), "refused": refused})
-    while (request := link.receive()) is not None:
-        try:
-            reply = worker.handle(request)
-        except DeviceError as error:
-            link.send({"event": "failed", "reason": str(error)})
-            return 1
-        link.send(reply)
+    # What is in hand is given up, but what was compiled is listed.
+    signal.signal(signal.SIGTERM, lambda *_: end_now(0))
+    try:
+        _serve(link, worker, chores)
+    except DeviceError as error:
+        link.send({"event": "failed", "reason": str(error)})
+        return 1
     return 0
 
 
+def _serve(link: ParentLink, worker: Worker, chores: Chores) -> None:
+    """Answer requests until the service is gone, with chores where none waits; DeviceError when the device failed."""
+    while True:
+        wait_s = chores.wait_s
+        if wait_s == 0 or not link.waits(wait_s):
+            chores.do_next()
+        elif (request := link.receive()) is not None:
+            link.send(worker.handle(request))
+        else:
+            return
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_and_end(lambda: main(sys.argv[1:]))

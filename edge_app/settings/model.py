@@ -38,7 +38,10 @@ class ModelConfig(Section):
         "bundles are taken.",
     )
     start_timeout_s: float = Field(
-        default=180, ge=1, le=1800, description="Seconds to load and compile; over it the process is replaced."
+        default=180,
+        ge=1,
+        le=1800,
+        description="Seconds for one step of loading, such as one graph to compile; over it the process is replaced.",
     )
     request_timeout_s: float = Field(
         default=20, ge=0.1, le=600, description="Seconds for one inference; over it the process is replaced."

@@ -9,7 +9,7 @@ import pytest
 
 from edge_app.bundles.probation import DEATHS, PROBATION_S, READY_WITHIN_S, Probation, Record, read_record, take_back
 from edge_app.bundles.store import CURRENT, PREVIOUS, Slot
-from edge_app.model_client import ModelDown, ModelReady
+from edge_app.model_client import ModelDown, ModelReady, ModelStage
 
 OLD, NEW = "door-0000000000000001", "door-0000000000000002"
 
@@ -96,6 +96,19 @@ def test_a_version_that_is_never_ready_is_gone_within_five_minutes(service: Serv
     assert not service.later(READY_WITHIN_S)
     assert service.later(5) == [NEW]
     assert service.slot.current == OLD
+
+
+def test_a_version_that_gets_further_is_waited_for(service: Service) -> None:
+    """A first compilation of many graphs, each within its time; a step that was reached before is no progress."""
+    service.slot.switch(NEW)
+    for number in range(4):
+        assert not service.later(READY_WITHIN_S - 10)
+        service.probation.handle(ModelStage(f"compiling graph {number}"), service.now_s)
+    service.dies(was_ready=False)
+    for number in range(4):
+        assert not service.later(30)
+        service.probation.handle(ModelStage(f"compiling graph {number}"), service.now_s)
+    assert service.later(READY_WITHIN_S - 110) == [NEW]
 
 
 def test_a_version_that_was_rolled_back_to_stays(service: Service) -> None:

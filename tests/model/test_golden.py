@@ -11,10 +11,11 @@ import pytest
 from edge_app.errors import DeviceError
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.device import Graph
-from edge_app.model.golden import WIDE, golden_picture, verify
+from edge_app.model.golden import golden_picture, verify
 from edge_app.model.loading import load_models
 from edge_app.model.manifest import ImageSpec
 from edge_app.model.vlm import VisionLanguageModel
+from edge_app.model.warm_up import WIDE
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -21,6 +21,7 @@ from edge_app.demo.drawing import draw
 from edge_app.demo.world import random_scene
 from edge_app.frames import FrameBuffer
 from edge_app.model import lookahead
+from edge_app.model.chores import Chores
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.lookahead import Lookahead
 from edge_app.model.worker import Worker
@@ -38,7 +39,7 @@ class Setup:
 
     def __init__(self, models: LoadedModels) -> None:
         self.frames = {name: FrameBuffer.create(name) for name in ("door", "gate")}
-        self.worker = Worker(models, self.frames)
+        self.worker = Worker(models, self.frames, Chores(models))
 
     def show(self, camera: str, seed: int) -> int:
         return self.frames[camera].write(scene(seed), ts=time.time(), captured_s=time.monotonic())

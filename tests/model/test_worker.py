@@ -20,6 +20,7 @@ from edge_app.child import Child
 from edge_app.demo.service import bundle_path
 from edge_app.errors import ChildDiedError, ChildTimeoutError
 from edge_app.frames import FrameBuffer
+from edge_app.model.compiled_cache import HASHES_NAME
 
 Picture = NDArray[np.uint8]
 START_S = 60.0
@@ -260,6 +261,20 @@ def test_a_broken_bundle_ends_the_worker_with_the_reason(tmp_path: Path) -> None
             setup.ask(op="ping")
     finally:
         setup.close()
+
+
+def test_a_worker_that_is_stopped_lists_what_was_compiled(tmp_path: Path, photos: list[Picture]) -> None:
+    """The link is closed and SIGTERM sent: kernels written since are there for the next start, and the code is 0."""
+    setup = Setup(bundle_path(), cache_dir=str(tmp_path))
+    try:
+        setup.show(photos[0])
+        assert setup.ask(op="caption", camera="door")["ok"]
+        (folder,) = tmp_path.iterdir()
+        (folder / "1.cl_cache").write_bytes(b"kernel")
+    finally:
+        setup.close()
+    assert setup.child.exit_reason == "ended with exit code 0"
+    assert "1.cl_cache" in (folder / HASHES_NAME).read_text(encoding="utf-8")
 
 
 def test_a_hung_worker_is_killed_at_its_deadline(worker: Setup, photos: list[Picture]) -> None:

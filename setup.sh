@@ -4,6 +4,8 @@
 #   ./setup.sh demo [OPTIONS OF edge-app demo]
 #   ./setup.sh export CHECKPOINT OUT [OPTIONS OF python -m export]
 #   ./setup.sh test [--full] [--slow] [OPTIONS OF pytest]
+#   ./setup.sh gpu COMMAND...  run a command, such as `edge-app demo`, under an emulated iGPU (docs/igpu.md)
+#   ./setup.sh gpu-test [--full] [OPTIONS OF pytest]    the tests of tests/gpu, under the emulated iGPU
 #   ./setup.sh lint
 #   ./setup.sh faults [OPTIONS OF python -m tests.faults]
 #   ./setup.sh pythons    the demo from the wheel and the quick tests on every other supported Python found here
@@ -31,6 +33,8 @@ runtime_packages="python3 python3-venv libgl1 libglib2.0-0"
 lint_packages="$runtime_packages shellcheck"
 test_packages="$runtime_packages mosquitto mosquitto-clients minisign ffmpeg gcc libc6-dev util-linux procps iproute2 nftables"
 test_packages="$test_packages e2fsprogs xvfb"
+# The emulated iGPU: an OpenCL loader that takes layers, the headers, a compiler for the layer.
+gpu_packages="ocl-icd-libopencl1 opencl-c-headers gcc libc6-dev"
 # The units are checked by systemd's own tools and run under a systemd in a container.
 test_packages="$test_packages systemd systemd-container"
 
@@ -133,12 +137,23 @@ lint() {
     "$venv/bin/ruff" format --check . || status=1
     in_venv mypy || status=1
     "$venv/bin/lint-imports" || status=1
-    shellcheck setup.sh .ci/run systemd/*.sh || status=1
+    shellcheck setup.sh .ci/run systemd/*.sh tests/gpu/make.sh || status=1
     return $status
 }
 
-# More workers than cores, since most tests wait; a file of tests on one worker, so that its fixtures are made once.
-run_tests() { in_venv pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"; }
+# More workers than cores, since most tests wait; a file of tests on one worker, so that its fixtures are made once. Those
+# of the GPU need `run_gpu_tests`.
+run_tests() { in_venv pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not gpu" "$@"; }
+
+# Under the emulated iGPU, which takes every core by itself. Status 0 where Intel's runtime cannot be had, but not in CI.
+run_gpu_tests() {
+    if tests/gpu/make.sh .gpu "$venv/bin/python"; then
+        .gpu/with-gpu "$venv/bin/python" -m pytest tests/gpu "$@"
+        return
+    fi
+    say "Intel's OpenCL runtime for CPUs (requirements/gpu.txt) cannot be installed here: the tests of the GPU are skipped"
+    [ -z "${CI:-}" ]
+}
 
 # The demo from the wheel, outside of the repository, and the quick tests.
 try_python() { # VERSION PYTHON
@@ -171,6 +186,7 @@ lock() {
         resolve board $smaller --extra display --extra metrics --group kit
         resolve build --universal --python-version 3.11 --constraints requirements/all.txt --group build
     }
+    resolve gpu --universal --python-version 3.11 requirements/gpu.in
     resolve home-assistant --python-version "$home_assistant_python" requirements/home-assistant.in
 }
 
@@ -192,6 +208,32 @@ export)
     python=$PWD/$venv/bin/python
     cd "$caller" # paths of the command are the caller's
     exec "$python" -m export "$@"
+    ;;
+gpu)
+    [ $# -gt 0 ] || {
+        say "usage: ./setup.sh gpu COMMAND..., such as: ./setup.sh gpu edge-app demo"
+        exit 2
+    }
+    # shellcheck disable=SC2086
+    install_debian_packages $runtime_packages $gpu_packages
+    make_venv
+    install_locked test.txt
+    tests/gpu/make.sh .gpu "$venv/bin/python" || {
+        say "Intel's OpenCL runtime for CPUs (requirements/gpu.txt) cannot be installed; without it there is no emulated iGPU"
+        exit 1
+    }
+    with_gpu=$PWD/.gpu/with-gpu
+    PATH=$PWD/$venv/bin:$PATH
+    export PATH
+    cd "$caller" # paths of the command are the caller's
+    exec "$with_gpu" "$@"
+    ;;
+gpu-test)
+    # shellcheck disable=SC2086
+    install_debian_packages $test_packages $gpu_packages
+    make_venv
+    install_all
+    run_gpu_tests "$@"
     ;;
 lint)
     # shellcheck disable=SC2086
@@ -232,7 +274,7 @@ pythons)
     ;;
 newest)
     # shellcheck disable=SC2086
-    install_debian_packages $test_packages shellcheck
+    install_debian_packages $test_packages $gpu_packages shellcheck
     venv=.venv-newest
     rm -rf "$venv"
     make_venv
@@ -242,6 +284,7 @@ newest)
     in_venv pip install --quiet --upgrade -e '.[demo,display,export,metrics]' --group build --group test --group lint || status=1
     lint || status=1
     run_tests --slow "$@" || status=1
+    run_gpu_tests || status=1
     "$venv/bin/python" requirements/differences.py
     exit $status
     ;;

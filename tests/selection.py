@@ -1,4 +1,4 @@
-"""Which tests run: `--slow`, `--full`, the mark `quick`, and an environment without torch."""
+"""Which tests run: `--slow`, `--full`, the marks `quick` and `gpu`, and an environment without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 NEEDS_TORCH = {"small_checkpoint", "small_bundle", "fullsize_bundle"}
 NEEDS_SERVER = {"broker", "start", "site_broker", "kit"}
 # Folders and files in which most tests start processes and wait for them.
-NOT_QUICK = ("bench", "camera", "demo", "export", "faults", "home_assistant", "mqtt", "service", "systemd")
+NOT_QUICK = ("bench", "camera", "demo", "export", "faults", "gpu", "home_assistant", "mqtt", "service", "systemd")
 NOT_QUICK_FILES = ("test_display.py", "test_model_client.py", "test_privacy.py", "test_purity.py", "test_record.py")
 HEAVY_PACKAGES = {"torch", "transformers", "nncf", "export"}
 
@@ -21,7 +21,7 @@ HEAVY_PACKAGES = {"torch", "transformers", "nncf", "export"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("edge-app")
     group.addoption("--slow", action="store_true", help="also the tests marked slow: benchmarks, the demo's trainer")
-    group.addoption("--full", action="store_true", help="full-size tests on 20 photos, not 6")
+    group.addoption("--full", action="store_true", help="full-size tests on 20 photos, not 6; the tests marked full")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -60,12 +60,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_itemcollected(item: pytest.Item) -> None:
     if _is_quick(item):
         item.add_marker("quick")
+    if item.path.parent == Path(__file__).parent / "gpu":
+        item.add_marker("gpu")
 
 
 def _left_out(item: pytest.Item, config: pytest.Config) -> bool:
     if not HAS_TORCH and NEEDS_TORCH & _fixtures(item):
         return True
-    return item.get_closest_marker("slow") is not None and not config.getoption("--slow")
+    return any(item.get_closest_marker(mark) and not config.getoption(f"--{mark}") for mark in ("slow", "full"))
 
 
 def _is_quick(item: pytest.Item) -> bool:

@@ -1,6 +1,7 @@
 """The way to an Intel GPU: driver, rights, compute packages; the first thing that is missing is told.
 
-A GPU that OpenVINO does not see is the commonest fault of a new board, and a silent one: the CPU does the work.
+A GPU that OpenVINO does not see is the commonest fault of a new board, and a silent one: the CPU does the work. Whether
+one that it does see computes is tried in gpu_compute.py.
 """
 
 from __future__ import annotations
@@ -49,10 +50,8 @@ class Gpu:
         return "Apollo Lake" if self.device in APOLLO_LAKE else LEGACY_FAMILIES.get(self.device >> 8)
 
 
-def check_gpu(*, has_gpu: bool, is_wanted: bool, account: Account | None = None, root: Path = Path("/")) -> Check:
-    """The first fault between the kernel and OpenVINO, which sees a GPU if `has_gpu`."""
-    if has_gpu:
-        return Check("gpu", "ok", "OpenVINO can use it.")
+def check_missing_gpu(*, is_wanted: bool, account: Account | None = None, root: Path = Path("/")) -> Check:
+    """The first fault between the kernel and OpenVINO, which sees no GPU."""
     status: Status = "fail" if is_wanted else "warn"
     what, mend = _first_fault(account or own_account(), root)
     return Check("gpu", status, what, mend)

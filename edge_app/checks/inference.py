@@ -13,7 +13,8 @@ from typing import Any
 import edge_app
 from edge_app.checks import Check
 from edge_app.checks.account import Account, own_account
-from edge_app.checks.gpu import check_gpu
+from edge_app.checks.gpu import check_missing_gpu
+from edge_app.checks.gpu_compute import check_computing, try_gpu
 from edge_app.checks.machine import is_installed
 from edge_app.settings import ModelConfig
 from edge_app.trial_load import RefusedError, TrialError, load_once
@@ -42,7 +43,10 @@ def check_inference(config: ModelConfig | None, account: Account, *, load: bool 
     gpu_is_wanted = config is not None and "GPU" in (config.device, config.text_device)
     devices = list_devices(account)
     yield _check_devices(devices)
-    yield check_gpu(has_gpu=any(name.startswith("GPU") for name in devices), is_wanted=gpu_is_wanted, account=account)
+    if any(name.startswith("GPU") for name in devices):
+        yield check_computing(try_gpu("GPU", rights_of(account)), is_wanted=gpu_is_wanted)
+    else:
+        yield check_missing_gpu(is_wanted=gpu_is_wanted, account=account)
     if config is not None and load:
         yield check_model(config, account)
 

@@ -53,12 +53,12 @@ def bundle_path() -> Path:
     return path
 
 
-def write_config(folder: Path, broker: Broker, bundle: Path) -> Path:
-    """Write the demo's configuration to `folder` and return its path."""
+def write_config(folder: Path, broker: Broker, bundle: Path, cache_dir: Path | None = None) -> Path:
+    """Write the demo's configuration to `folder` and return its path; `cache_dir` keeps compiled graphs."""
     tables: dict[str, dict[str, object]] = {
         "[node]": {"id": NODE},
         "[mqtt]": {"host": LOOPBACK, "port": broker.port, "protocol": broker.protocol},
-        "[model]": {"bundles": [str(bundle)]},
+        "[model]": {"bundles": [str(bundle)], **({"cache_dir": str(cache_dir.absolute())} if cache_dir else {})},
         "[store]": {"dir": str(folder / "state")},
         "[caption]": {"interval_s": 1},
         "[[camera]]": {"name": CAMERA, "source": SCENE, "width_px": 480, "height_px": 480, "fps": 10},

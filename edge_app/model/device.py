@@ -165,6 +165,7 @@ class Compiler:
         self.device = device
         self._properties: dict[str, Any] = {
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
+            # By its type: the GPU plugin refuses a Python int, which the CPU's takes.
             properties.num_streams(): properties.streams.Num(1),
         }
         self._compiled: dict[tuple[Path, bool, bool], ov.CompiledModel] = {}

@@ -36,7 +36,9 @@ def with_gpu(bundle: Bundle, spec: GpuSpec | None) -> Bundle:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"), [("auto", {"decoder", "vision"}), ("f16", set()), ("f32", EVERY)], ids=str
+    ("wanted", "expected"),
+    [("auto", {"decoder", "vision"}), ("f16", set()), ("f32", EVERY)],
+    ids=["auto", "f16", "f32"],
 )
 def test_auto_is_f16_but_for_what_is_named_or_measured(
     bundle: Bundle, wanted: GpuPrecision, expected: set[Role]

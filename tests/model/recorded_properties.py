@@ -21,7 +21,7 @@ MODULES = (defined, defined.hint, defined.device)
 OF_THE_CORE = {properties.cache_dir(), of_devices.properties()}  # OpenVINO takes them itself, for every plugin
 
 
-def recorded(device: str, folder: Path, *, is_compiled: bool) -> dict[str, Any]:
+def recorded(device: str, folder: Path, *, is_compiled: bool, gpu_f32: bool = False) -> dict[str, Any]:
     """Return what a `Compiler` with all its arguments passes for `device`; compile with it where `is_compiled`."""
     passed: list[dict[str, Any]] = []
 
@@ -31,7 +31,7 @@ def recorded(device: str, folder: Path, *, is_compiled: bool) -> dict[str, Any]:
             return core().compile_model(model, device, chosen) if is_compiled else None
 
     with patch("edge_app.model.device.core", Recorder):
-        Compiler(device, threads=1, cache_dir=folder).compile_model(small_graph())
+        Compiler(device, threads=1, cache_dir=folder).compile_model(small_graph(), gpu_f32=gpu_f32)
     return passed[0]
 
 

@@ -13,10 +13,11 @@ from tests.model.recorded_properties import OF_THE_CORE, by_device, is_defined_s
 DEVICES = ("CPU", "GPU", "HETERO:GPU,CPU")
 
 
+@pytest.mark.parametrize("gpu_f32", [False, True])
 @pytest.mark.parametrize("device", DEVICES)
-def test_each_value_is_of_the_type_that_openvino_defines(device: str, tmp_path: Path) -> None:
+def test_each_value_is_of_the_type_that_openvino_defines(device: str, gpu_f32: bool, tmp_path: Path) -> None:
     """The CPU plugin takes an int for NUM_STREAMS and the GPU plugin refuses it: every board fell back to the CPU."""
-    passed = list(by_device(device, recorded(device, tmp_path, is_compiled=False)))
+    passed = list(by_device(device, recorded(device, tmp_path, is_compiled=False, gpu_f32=gpu_f32)))
     assert properties.num_streams() in {name for _, name, _ in passed}
     assert [(part, name, value) for part, name, value in passed if not is_defined_so(name, value)] == []
 

@@ -18,7 +18,7 @@ from openvino import properties
 
 from edge_app.errors import DeviceError
 from edge_app.model.bundle import Bundle
-from edge_app.model.gpu_graph import fold_scales, with_halves
+from edge_app.model.gpu_graph import scale_after_mask, with_halves
 from edge_app.model.manifest import Role
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class Compiler:
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot read {path}: {_first_line(error)}.") from error
         if is_gpu(self.device):
-            fold_scales(model)
+            scale_after_mask(model)
         return with_halves(model)
 
     def compile_model(

@@ -18,7 +18,7 @@ from openvino import properties
 
 from edge_app.errors import DeviceError
 from edge_app.model.bundle import Bundle
-from edge_app.model.gpu_graph import fold_scales, with_halves
+from edge_app.model.gpu_graph import scale_after_mask, with_halves
 from edge_app.model.manifest import Role
 
 log = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ class Compiler:
         key = (path, gpu_f32 and bool(gpus_of(self.device)), halves)
         if key not in self._compiled:
             model = self._rewritten(path) if halves else path
-            self._compiled[key] = self.compile_model(model, gpu_f32=gpu_f32)
+            self._compiled[key] = self.compile_model(model, gpu_f32=gpu_f32, fused_attention=role == "vision")
         return Graph(self._compiled[key], role, self.device)
 
     def _rewritten(self, path: Path) -> ov.Model:
@@ -211,21 +211,30 @@ class Compiler:
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot read {path}: {_first_line(error)}.") from error
         if is_gpu(self.device):
-            fold_scales(model)
+            scale_after_mask(model)
         return with_halves(model)
 
-    def compile_model(self, model: Path | ov.Model, *, gpu_f32: bool = False) -> ov.CompiledModel:
-        """Compile an IR or a model in memory. Raises DeviceError when OpenVINO cannot."""
-        chosen = self._properties | self._of_parts(gpu_f32=gpu_f32)
+    def compile_model(
+        self, model: Path | ov.Model, *, gpu_f32: bool = False, fused_attention: bool = True
+    ) -> ov.CompiledModel:
+        """Compile an IR or a model in memory. Raises DeviceError when OpenVINO cannot.
+
+        Without `fused_attention` a GPU computes attention as matmul, softmax, matmul, as the graph says. With it
+        OpenVINO 2026.4 reads past the end of keys whose batch is 1 when that of the queries is more, as for beams,
+        choices and questions about one picture: only the first row is right. The golden sample has but one.
+        """
+        chosen = self._properties | self._of_parts(gpu_f32=gpu_f32, fused_attention=fused_attention)
         try:
             return core().compile_model(str(model) if isinstance(model, Path) else model, self.device, chosen)
         except RuntimeError as error:
             name = model if isinstance(model, Path) else model.get_friendly_name()
             raise DeviceError(f"OpenVINO cannot compile {name} for {self.device}: {_first_line(error)}.") from error
 
-    def _of_parts(self, *, gpu_f32: bool) -> dict[str, Any]:
+    def _of_parts(self, *, gpu_f32: bool, fused_attention: bool) -> dict[str, Any]:
         """The properties that a graph has of its own, or that are for one of several devices."""
-        of_gpu = {hints.inference_precision(): ov.Type.f32 if gpu_f32 else ov.Type.f16}
+        of_gpu: dict[str, Any] = {hints.inference_precision(): ov.Type.f32 if gpu_f32 else ov.Type.f16}
+        if not fused_attention:
+            of_gpu["GPU_ENABLE_SDPA_OPTIMIZATION"] = False
         gpus = gpus_of(self.device)
         if ":" not in self.device:
             return of_gpu if gpus else {}

@@ -4,8 +4,10 @@ Each kernel costs the host some microseconds, and a token of BLIP-base was 359 o
 
 - Keys, values and masks come in FP16, token ids in 32 bits, as the GPU computes: else each input is converted anew at
   every token, and each new key and value on its way out. All graphs of a model then pass them on in FP16.
-- The scores' division by the root of the head size goes into the weights and the bias of the query. The plugin moves
-  it to the keys, and multiplies all of them at every token.
+- The scores are divided by the root of the head size after the mask is added, not before: both then are part of the
+  matrix product's kernel. The other way round the plugin moves the division to the keys, and multiplies all of them
+  at every token. (In the weights of the query it would cost no kernel either, but their scales in 8 bits, 3e-4, would
+  leave what FP16 holds with all digits.)
 """
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ from openvino import opset13 as ops
 from openvino.preprocess import PrePostProcessor
 
 _HALVES = ("memory.", "past.", "present.", "image.")  # of the contract's names: keys and values
-_PASSED_ON = {"Convert", "Reshape"}
-_SHAPING = {"Reshape", "Transpose"}
+GREATEST_ROOT = 32.0  # of a head of 1,024 numbers: -1e4 / 32 still is no share, exp(-312) being 0 in FP32
 
 
 def with_halves(model: ov.Model) -> ov.Model:
@@ -35,84 +36,40 @@ def with_halves(model: ov.Model) -> ov.Model:
     return changed.build()
 
 
-def fold_scales(model: ov.Model) -> int:
-    """Move each attention's scale into its query's weights and bias, in place; how many were moved.
+def scale_after_mask(model: ov.Model) -> int:
+    """Rewrite softmax(scores / root + mask) as softmax((scores + mask) / root), in place; how many were rewritten.
 
-    An attention of another form than query @ keys / root + mask stays as it is.
+    By the contract a mask is 0 or -1e4. Divided by the root of a head size that is still far below any score, so that
+    what is masked keeps a share of 0.
     """
-    moved = 0
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Softmax" and _fold(node):
-            moved += 1
+    rewritten = 0
+    for softmax in model.get_ordered_ops():
+        if softmax.get_type_name() != "Softmax":
+            continue
+        masked = softmax.input_value(0).get_node()
+        if masked.get_type_name() != "Add" or not _is_used_once(masked):
+            continue
+        scaled = masked.input_value(0).get_node()
+        if scaled.get_type_name() != "Divide" or not _is_used_once(scaled) or not _is_root(scaled.input_value(1)):
+            continue
+        scores, root, mask = scaled.input_value(0), scaled.input_value(1), masked.input_value(1)
+        quotient = ops.divide(ops.add(scores, mask), root)
+        softmax.input(0).replace_source_output(quotient.output(0))
+        rewritten += 1
     model.validate_nodes_and_infer_types()
-    return moved
-
-
-def _fold(softmax: ov.Node) -> bool:
-    masked = _source(softmax, 0)
-    scaled = _source(masked, 0)
-    if masked.get_type_name() != "Add" or scaled.get_type_name() != "Divide":
-        return False
-    root, scores = _constant(scaled, 1), _source(scaled, 0)
-    query = _query(scores)
-    if root is None or root.size != 1 or query is None or (weights := _weights(_source(query, 0))) is None:
-        return False
-    for owner, index in ((query, 1), weights):
-        _divide(owner, index, float(root.reshape(-1)[0]))
-    for port in scaled.output(0).get_target_inputs():
-        port.replace_source_output(scores.output(0))
-    return True
-
-
-def _query(scores: ov.Node) -> ov.Node | None:
-    """The addition of a bias that gives an attention's query, and nothing but it; None if there is no such."""
-    chain = [scores, _source(scores, 0)]
-    while chain[-1].get_type_name() in _SHAPING:
-        chain.append(_source(chain[-1], 0))
-    query, product = chain[-1], _source(chain[-1], 0)
-    kinds = [node.get_type_name() for node in (scores, query, product)]
-    alone = all(map(_is_used_once, [*chain, product]))
-    return query if kinds == ["MatMul", "Add", "MatMul"] and alone and _constant(query, 1) is not None else None
-
-
-def _weights(product: ov.Node) -> tuple[ov.Node, int] | None:
-    """The operation and the number of its input that holds a product's weights or, in 8 or 4 bits, their scales."""
-    owner, index = product, 1
-    while True:
-        node = _source(owner, index)
-        if node.get_type_name() == "Constant":
-            return owner, index
-        if node.get_type_name() == "Multiply" and _constant(node, 1) is not None:
-            return node, 1
-        if node.get_type_name() not in _PASSED_ON or not _is_used_once(node):
-            return None
-        owner, index = node, 0
-
-
-def _source(node: ov.Node, index: int) -> ov.Node:
-    """Where an input comes from; a node without any is its own source, so that a search ends there."""
-    if index >= node.get_input_size():
-        return node
-    return node.input(index).get_source_output().get_node()
+    return rewritten
 
 
 def _is_used_once(node: ov.Node) -> bool:
     return len(node.output(0).get_target_inputs()) == 1
 
 
-def _constant(node: ov.Node, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
-    """An input of floating point that is constant, perhaps converted on the way."""
-    source = _source(node, index)
-    while source.get_type_name() == "Convert":
-        source = _source(source, 0)
-    if source.get_type_name() != "Constant" or not source.get_element_type().is_real():
-        return None
-    return np.array(source.data, np.float32)
-
-
-def _divide(owner: ov.Node, index: int, divisor: float) -> None:
-    """Put a constant in place of another, which others may use as well."""
-    values = _constant(owner, index)
-    assert values is not None
-    port = owner.input(index)
-    port.replace_source_output(ops.constant(values / divisor, dtype=port.get_element_type()).output(0))
+def _is_root(output: ov.Output) -> bool:
+    """Whether it is one constant number, perhaps converted on the way, and such as a head size has."""
+    node = output.get_node()
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant":
+        return False
+    values = np.array(node.data, np.float32)
+    return values.size == 1 and 1 <= float(values.reshape(-1)[0]) <= GREATEST_ROOT

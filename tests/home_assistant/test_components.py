@@ -123,7 +123,7 @@ def test_several_cameras_are_told_apart_by_name() -> None:
         ("rule.door_open.state", "OFF", "OFF"),
         ("rule.door_open.state", "unknown", "None"),
         ("model", PAYLOADS["info"], "ready"),
-        ("device", PAYLOADS["info"], "CPU"),
+        ("device", PAYLOADS["info"], "GPU+CPU"),
         ("device", {**PAYLOADS["info"], "model": {"state": "starting"}}, "None"),
         ("version", PAYLOADS["info"], "0.1.0"),
         ("store", PAYLOADS["health"], "disk"),

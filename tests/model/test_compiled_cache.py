@@ -127,10 +127,10 @@ def test_a_failed_load_lists_what_was_compiled(
     shutil.rmtree(cache)
     compile_role = Compiler.compile
 
-    def refuse(compiler: Compiler, which: Bundle, role: Role) -> Graph:
+    def refuse(compiler: Compiler, which: Bundle, role: Role, *, gpu_f32: bool, halves: bool) -> Graph:
         if role == "decoder":
             raise DeviceError("no decoder")
-        return compile_role(compiler, which, role)
+        return compile_role(compiler, which, role, gpu_f32=gpu_f32, halves=halves)
 
     monkeypatch.setattr(Compiler, "compile", refuse)
     with pytest.raises(DeviceError, match="no decoder"):

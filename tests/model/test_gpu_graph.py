@@ -16,7 +16,7 @@ import edge_app.demo
 from edge_app.model.bundle import open_bundle
 from edge_app.model.device import Compiler, core
 from edge_app.model.golden import encode_golden, verify
-from edge_app.model.gpu_graph import fold_scales, with_halves
+from edge_app.model.gpu_graph import scale_after_mask, with_halves
 from edge_app.model.vlm import VisionLanguageModel
 
 DEMO = Path(edge_app.demo.__file__).parent / "bundle"
@@ -49,47 +49,48 @@ def outputs(model: ov.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArr
     return {port.get_any_name(): np.array(results[port]) for port in compiled.outputs}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_a_scale_moves_into_weights_of_every_precision(small_bundle: Callable[..., Path], precision: str) -> None:
-    """All attentions of the decoder, self and cross, lose their division, and the logits are those of before."""
-    path = str(small_bundle("vqa", precision) / "decoder.xml")
+@pytest.mark.parametrize("role", ["decoder", "question_encoder"])
+def test_a_graph_that_divides_after_the_mask_computes_the_same(small_bundle: Callable[..., Path], role: str) -> None:
+    """Both attentions of both layers, with a part of the past, of the memory and of the question masked."""
+    path = str(small_bundle("vqa", "int8") / f"{role}.xml")
     before, after = core().read_model(path), core().read_model(path)
-    assert fold_scales(after) == 4  # two layers
-    kinds = [node.get_type_name() for node in after.get_ordered_ops()]
-    assert kinds.count("Softmax") == 4 and "Divide" not in kinds
+    assert scale_after_mask(after) == 4
     inputs = example_inputs(before)
+    for name, values in inputs.items():
+        if name.endswith("_mask"):
+            values[..., 1] = -1e4
     expected, found = outputs(before, inputs), outputs(after, inputs)
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, atol=3e-3 * values.std(), err_msg=name)
+        np.testing.assert_allclose(found[name], values, atol=1e-4 * values.std(), err_msg=name)
 
 
-def attention(*, shared: bool = False, kind: str = "Divide") -> ov.Model:
-    """[1, 4, 8] attends to itself; with `shared` its query goes out as well."""
-    rng = np.random.default_rng(0)
-    states = ops.parameter([1, 4, 8], np.float32)
-    weights = ops.constant(rng.standard_normal((8, 8)).astype(np.float32))
-    bias = ops.constant(rng.standard_normal((1, 1, 8)).astype(np.float32))
-    query = ops.add(ops.matmul(states, weights, False, True), bias)
-    scores = ops.matmul(query, states, False, True)
-    root = ops.constant(np.float32(3))
-    scaled = ops.divide(scores, root) if kind == "Divide" else ops.subtract(scores, root)
-    shares = ops.softmax(ops.add(scaled, ops.constant(np.zeros((1, 1, 4), np.float32))), 2)
-    results = [ops.matmul(shares, states, False, False), *([query] if shared else [])]
+def attention(*, shared: bool = False, root: float = 3) -> ov.Model:
+    """[1, 4, 8] attends to itself; with `shared` its scores go out as well."""
+    states, mask = ops.parameter([1, 4, 8], np.float32, name="states"), ops.parameter([1, 4], np.float32, name="mask")
+    scores = ops.divide(ops.matmul(states, states, False, True), ops.constant(np.float32(root)))
+    shares = ops.softmax(ops.add(scores, mask), 2)
+    results = [ops.matmul(shares, states, False, False), *([scores] if shared else [])]
     for number, result in enumerate(results):
         result.output(0).get_tensor().set_names({f"output.{number}"})
-    return ov.Model([ops.result(result) for result in results], [states], "attention")
+    for parameter in (states, mask):
+        parameter.output(0).get_tensor().set_names({parameter.get_friendly_name()})
+    return ov.Model([ops.result(result) for result in results], [states, mask], "attention")
 
 
 @pytest.mark.parametrize(
-    ("model", "moved"), [(attention(), 1), (attention(shared=True), 0), (attention(kind="Subtract"), 0)], ids=str
+    ("model", "rewritten"), [(attention(), 1), (attention(shared=True), 0), (attention(root=500), 0)], ids=str
 )
-def test_only_what_nobody_else_uses_is_scaled(model: ov.Model, moved: int) -> None:
-    """A query that goes elsewhere too would be another one there."""
-    states = {"input": np.random.default_rng(1).standard_normal((1, 4, 8)).astype(np.float32)}
-    model.inputs[0].get_tensor().set_names({"input"})
-    expected = outputs(model.clone(), states)
-    assert fold_scales(model) == moved
-    for name, values in outputs(model, states).items():
+def test_only_a_scale_that_nobody_else_sees_and_that_leaves_masks_masked_is_moved(
+    model: ov.Model, rewritten: int
+) -> None:
+    """Scores that go elsewhere too would be others there, and -1e4 / 500 is no mask."""
+    inputs = {
+        "states": np.random.default_rng(1).standard_normal((1, 4, 8)).astype(np.float32),
+        "mask": np.array([[0, -1e4, 0, 0]], np.float32),
+    }
+    expected = outputs(model.clone(), inputs)
+    assert scale_after_mask(model) == rewritten
+    for name, values in outputs(model, inputs).items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-6)
 
 

@@ -28,8 +28,8 @@ def main(argv: list[str]) -> int:
     link = ParentLink.from_args(argv)
     folder = Path(link.hello["bundles"][0])
     behaviour = Path(link.hello["state_dir"]).name
-    note(folder / "tuner", str(os.getpid()))
     link.send({"event": "stage", "stage": "measuring"})
+    note(folder / "tuner", str(os.getpid()))  # after the stage: who sees the note finds the stage on the link
     if behaviour == "hangs":
         signal.pause()
     if behaviour == "crashes":

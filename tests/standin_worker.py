@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         "bundles": [{"name": "stand-in"}],
         "fallbacks": [*left_out.values(), *refused.values()],
     }
-    info |= placement(folder) if "measurable" in start else {}
+    info |= placement(link.hello["bundles"]) if "measurable" in start else {}
     link.send({"event": "ready", "info": info, "devices": [device], "refused": refused})
     while (request := link.receive()) is not None:
         if device == "GPU" and "gpu-crash" in start:
@@ -83,12 +83,19 @@ def load(link: ParentLink, start: list[str]) -> None:
             time.sleep(0.6)
 
 
-def placement(folder: Path) -> dict[str, Any]:
-    """What `info` tells of a bundle for which there is a choice of devices."""
-    is_measured = (folder / "measured").exists()
+def placement(folders: list[str]) -> dict[str, Any]:
+    """Return what `info` has of bundles of which the first has a choice of devices.
+
+    Like the real process it names every folder by its real path: the service restarts one that runs other bundles.
+    """
+    first = Path(folders[0])
+    is_measured = (first / "measured").exists()
     places = {"picture": "GPU", "text": "CPU" if is_measured else "GPU", "by": "order", "measurement": None}
-    bundle = {"name": "stand-in", "hash": "f" * 64, "folder": str(folder), "placement": places}
-    return {"bundles": [bundle], "unmeasured": [] if is_measured else [str(folder)]}
+    bundles = [
+        {"name": "stand-in", "hash": "fedcba"[number] * 64, "folder": os.path.realpath(folder), "placement": places}
+        for number, folder in enumerate(folders)
+    ]
+    return {"bundles": bundles, "unmeasured": [] if is_measured else [os.path.realpath(first)]}
 
 
 def reply(request: dict[str, Any], frames: dict[str, FrameBuffer], folder: Path) -> dict[str, Any]:

@@ -34,6 +34,12 @@ class Encoding:
         """
         return self.encoder.memory(role, self)
 
+    def timing(self, *, question_ms: float, spent_ms: float) -> dict[str, float]:
+        """Return all stages of a request in ms; `spent_ms` is question and decode together."""
+        timing = {**self.timing_ms, "question": question_ms, "decode": spent_ms - question_ms}
+        timing["total"] = sum(timing.values())
+        return {stage: round(value, 3) for stage, value in timing.items()}
+
 
 class Encoder:
     """Vision and the image's keys and values, each with an inference request of this encoder's own."""

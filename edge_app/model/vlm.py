@@ -158,7 +158,7 @@ class VisionLanguageModel:
         drafted = tuple(draft[len(prompt_ids) :]) if list(draft[: len(prompt_ids)]) == prompt_ids else ()
         (decoded,) = self._decode(memory, self._image_mask(region), [prompt_ids], options, draft=drafted)
         words = decoded.token_ids[len(prompt_ids) :]
-        timing = _timing(encoding, question_ms=0.0, spent_ms=(time.perf_counter() - started) * 1000)
+        timing = encoding.timing(question_ms=0.0, spent_ms=(time.perf_counter() - started) * 1000)
         return Text(self.codec.decode(words), decoded.token_ids, decoded.confidence, None, None, len(words), timing)
 
     def answer(
@@ -186,7 +186,7 @@ class VisionLanguageModel:
         memory, mask = self._ask(encoding, [question_ids], region)
         asked_ms = (time.perf_counter() - started) * 1000
         best, decoded = self._rank(memory, mask, choice_ids)
-        timing = _timing(encoding, question_ms=asked_ms, spent_ms=(time.perf_counter() - started) * 1000)
+        timing = encoding.timing(question_ms=asked_ms, spent_ms=(time.perf_counter() - started) * 1000)
         return self._answer(decoded, choices[best], timing)
 
     def answers(
@@ -222,7 +222,7 @@ class VisionLanguageModel:
             memory, mask = self._ask(encoding, batch, region)
             asked_ms += (time.perf_counter() - asked) * 1000
             texts += self._decode(memory, mask, [[self.manifest.tokens.start]] * len(batch), options)
-        timing = _timing(encoding, question_ms=asked_ms, spent_ms=(time.perf_counter() - started) * 1000)
+        timing = encoding.timing(question_ms=asked_ms, spent_ms=(time.perf_counter() - started) * 1000)
         return [self._answer(decoded, self.codec.decode(decoded.token_ids[1:]), timing) for decoded in texts]
 
     def _answer(self, decoded: Decoded, text: str, timing_ms: dict[str, float]) -> Text:
@@ -346,10 +346,3 @@ def _placed(picture: str, text: str, roles: Iterable[Role], gpu_f32: Collection[
     placement = Placement(picture, text)
     f32 = frozenset(role for role in roles if role in gpu_f32 and gpus_of(placement.device_of(role)))
     return dataclasses.replace(placement, f32=f32)
-
-
-def _timing(encoding: Encoding, *, question_ms: float, spent_ms: float) -> dict[str, float]:
-    """All stages in ms; `spent_ms` is question and decode together."""
-    timing = {**encoding.timing_ms, "question": question_ms, "decode": spent_ms - question_ms}
-    timing["total"] = sum(timing.values())
-    return {stage: round(value, 3) for stage, value in timing.items()}

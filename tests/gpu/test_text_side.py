@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 from numpy.typing import NDArray
+from openvino import opset13 as ops
 from transformers import BlipForQuestionAnswering
 
 from edge_app.model.bundle import Bundle, open_bundle
@@ -77,6 +79,22 @@ def test_every_row_of_a_batch_is_right(bundle: Bundle, tmp_path: Path) -> None:
         expected = cpu.array("logits")
         worst = np.abs(gpu.array("logits") - expected).max((1, 2)) / expected.std()
         assert (worst < 0.1).all(), (batch, memories, tokens, memory, worst)
+
+
+def test_attention_that_is_fused_already_is_right_for_every_row() -> None:
+    """One that OpenVINO makes of the graph's matmul, softmax, matmul would be: with it only the first row is right."""
+    query, key, value = (ops.parameter([-1, 2, -1, 64], np.float32) for _ in range(3))
+    mask = ops.parameter([1, 1, -1, -1], np.float32)
+    attention = ops.scaled_dot_product_attention(query, key, value, mask, causal=False)
+    model = ov.Model([ops.result(attention)], [query, key, value, mask], "attention")
+    rng = np.random.default_rng(0)
+    states = [
+        rng.standard_normal((rows, 2, length, 64)).astype(np.float32) for rows, length in ((3, 1), (1, 65), (1, 65))
+    ]
+    given = [*states, np.zeros((1, 1, 1, 65), np.float32)]
+    expected = Compiler("CPU").compile_model(model)(given)[0]
+    found = Compiler("GPU").compile_model(model, fused_attention=False)(given)[0]
+    np.testing.assert_allclose(found, expected, atol=0.01)
 
 
 @pytest.mark.skipif("OPENCL_LAYERS" not in os.environ, reason="kernels are counted by the emulated GPU's layer alone")

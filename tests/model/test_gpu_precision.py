@@ -59,7 +59,7 @@ def test_a_bundle_that_says_nothing_of_gpus_needs_no_f32(bundle: Bundle) -> None
         (0.033, 0.030, False),  # the demo bundle under emulation
         (0.09, 0.01, False),  # nine times as far off, and far from changing a text
         (0.22, 0.03, True),
-        (0.30, 0.25, False),  # it is not the precision that is at fault
+        (0.289, 0.192, False),  # BLIP-base with random weights: it is not the precision that is at fault
     ],
 )
 def test_f32_has_to_be_worth_it(f16: float, f32: float, better: bool) -> None:

@@ -231,15 +231,15 @@ class VisionLanguageModel:
         return Text(text, decoded.token_ids, decoded.confidence, p_yes, mass, new_tokens, timing_ms)
 
     def logits(
-        self, task: str, encoding: Encoding, question: str | None, token_ids: Sequence[int]
+        self, task: str, encoding: Encoding, question: str | None, token_ids: Sequence[int], *, rows: int = 1
     ) -> NDArray[np.float32]:
-        """Logits [T, V] after each of the T `token_ids`, in one pass, choosing nothing."""
+        """Return the logits [T, V] after each of the T `token_ids`, in one pass: those of the last of `rows` rows."""
         if task == "caption":
             memory, mask = encoding.memory("caption_memory"), self._everywhere
         else:
-            memory, mask = self._ask(encoding, [self.codec.question_ids(question or "")], None)
-        self._decoder.begin(self._cache(memory, mask, batch=1, capacity=len(token_ids)))
-        logits: NDArray[np.float32] = self._decoder.forward(np.array([token_ids], np.int64))[0].copy()
+            memory, mask = self._ask(encoding, [self.codec.question_ids(question or "")] * rows, None)
+        self._decoder.begin(self._cache(memory, mask, batch=rows, capacity=len(token_ids)))
+        logits: NDArray[np.float32] = self._decoder.forward(np.array([token_ids] * rows, np.int64))[-1].copy()
         return logits
 
     def rehearse(self, encoding: Encoding, step: Step) -> None:

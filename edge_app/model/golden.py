@@ -18,7 +18,7 @@ from edge_app.model.manifest import Golden, GoldenText, ImageSpec, Task
 from edge_app.model.vlm import VisionLanguageModel
 
 QUESTION = "what is in the picture?"
-# A GPU kernel may be right for one sequence and wrong for all but the first of a batch, as OpenVINO's fused attention is.
+# A kernel may be right for one sequence and wrong for all but the first of a batch: OpenVINO's fused attention is.
 ROWS = (1, 2)
 TOP = 8  # logits recorded a position
 # In standard deviations of the logits; docs/bundle.md has the measurements behind it.

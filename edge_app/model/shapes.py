@@ -72,15 +72,17 @@ class Step:
 
     Attributes:
         tokens: of the decoder's pass.
-        batch: sequences.
+        batch: sequences; of one question or caption they are beams.
         capacity: positions of the KV cache.
         question: tokens of the question; 0 for a caption, which has none.
+        questions: how many; as many as sequences, or one for all of them.
     """
 
     tokens: int
     batch: int
     capacity: int
     question: int = 0
+    questions: int = 1
 
 
 def shapes_for(device: str, text: TextSpec) -> Shapes:

@@ -250,7 +250,7 @@ class VisionLanguageModel:
         """
         ids = [self.manifest.tokens.start]
         if step.question:
-            memory, mask = self._ask(encoding, [ids * step.question] * step.batch, None)
+            memory, mask = self._ask(encoding, [ids * step.question] * step.questions, None)
         else:
             memory, mask = encoding.memory("caption_memory"), self._everywhere
         self._decoder.begin(self._cache(memory, mask, batch=step.batch, capacity=step.capacity))

@@ -14,7 +14,7 @@ from edge_app.model.encoder import Encoding
 from edge_app.model.kv_cache import round_up_capacity
 from edge_app.model.manifest import Generation
 from edge_app.model.shapes import Shapes, Step
-from edge_app.model.vlm import MAX_CHOICES, VisionLanguageModel
+from edge_app.model.vlm import VisionLanguageModel
 
 WIDE = 8  # tokens of a pass for which the CPU plugin packs weights in another way than for those of one or two
 DRAFT = 16  # tokens of a draft that are checked in one pass: most captions have 9 to 16
@@ -44,7 +44,8 @@ def first_steps(model: VisionLanguageModel) -> list[Step]:
             steps += [Step(1, options.beams, capacity, width) for width in asked or model.shapes.questions[:1]]
         else:
             batches = (1, WIDE)
-            steps += [Step(1, batch, capacity, WIDE) for batch in batches] + [Step(WIDE, 1, capacity, WIDE)]
+            steps += [Step(1, batch, capacity, WIDE, questions=batch) for batch in batches]
+            steps.append(Step(WIDE, 1, capacity, WIDE))
     return list(dict.fromkeys(steps))
 
 
@@ -63,15 +64,14 @@ def _all_steps(model: VisionLanguageModel, shapes: Shapes) -> Iterator[Step]:
     if "vqa" in model.manifest.tasks:
         capacity = _capacity(model, generation["vqa"])
         for width in shapes.batched_questions:
-            yield from (Step(1, batch, capacity, width) for batch in batches)
+            yield from (Step(1, batch, capacity, width, questions=batch) for batch in batches)
             if width == shapes.batched_questions[0]:
                 yield from _drafts(model, shapes)
                 yield from (Step(1, 1, capacity, width) for width in shapes.questions)
         width = shapes.questions[0]
-        chosen = shapes.batch_pieces(MAX_CHOICES)[0].stop
         for tokens in passes:
             capacity = round_up_capacity(tokens)
-            yield from (Step(tokens, batch, capacity, width) for batch in shapes.batches if batch <= chosen)
+            yield from (Step(tokens, batch, capacity, width) for batch in shapes.batches)
     else:
         yield from _drafts(model, shapes)
 

@@ -14,7 +14,7 @@ from edge_app.model.compiled_cache import HASHES_NAME
 from edge_app.model.device import Graph, Shape
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.shapes import coarse
-from edge_app.model.warm_up import first_steps, idle_steps
+from edge_app.model.warm_up import first_steps, idle_steps, warm_up
 from tests.gpu.mixed_requests import Requests
 
 
@@ -106,3 +106,22 @@ def test_a_bundle_for_captions_alone_has_steps_of_captions(
     while work.has_shapes:
         work.do_next()
     assert {shape for role, shape in ran if role == "decoder"} == {(1, 1), (1, 8), (1, 16), (1, 32)}
+
+
+def test_beams_have_their_shapes_run_before_ready(
+    rounding: None, ran: set[tuple[str, Shape]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle that decodes with beams: its prompt and its steps are as many sequences, of one question."""
+    (model,) = load().models
+    generation = {task: options.model_copy(update={"beams": 3}) for task, options in model.manifest.generation.items()}
+    generation["caption"] = generation["caption"].model_copy(update={"prompt": "a red"})
+    monkeypatch.setattr(model, "manifest", model.manifest.model_copy(update={"generation": generation}))
+    ran.clear()
+    encoding = model.encoder.newest
+    assert encoding is not None
+    warm_up(model, encoding)
+    warmed = set(ran)
+    assert {(4, 1), (4, 8)} <= {shape for role, shape in warmed if role == "decoder"}
+    model.caption(encoding)
+    model.answer(encoding, "is there a red circle?")
+    assert ran == warmed

@@ -36,9 +36,12 @@ def test_broker_that_accepts_is_ok_and_hears_one_empty_message() -> None:
     with running_broker() as broker:
         client = Client(CallbackAPIVersion.VERSION2)
         client.on_message = lambda _client, _data, message: heard.put(message)
+        subscribed: queue.SimpleQueue[int] = queue.SimpleQueue()
+        client.on_subscribe = lambda _client, _data, number, _codes, _properties: subscribed.put(number)
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
         client.subscribe("#", 1)
+        subscribed.get(timeout=10)  # else the doctor may publish first
         checked = config(broker.port, protocol=broker.protocol)
         assert check_broker(checked).status == "ok"
         client.publish("end", b"", qos=1)

@@ -39,8 +39,9 @@ def test_tune_measures_every_placement_and_keeps_one(cache: Path, tmp_path: Path
     arguments = ["--bundle", str(bundle_path()), "--cache-dir", str(cache), "--state-dir", str(tmp_path)]
     (report,) = edge_app("bench", *arguments, "--tune", "--runs", "1")
     assert report["refused"] == []
-    measured = {Placement(each["picture"], each["text"]) for each in report["combinations"]}
-    assert measured == {Placement(one, other) for one in ("CPU", "GPU") for other in ("CPU", "GPU")}
+    measured = {(each["picture"], each["text"]) for each in report["combinations"]}
+    assert measured == {(one, other) for one in ("CPU", "GPU") for other in ("CPU", "GPU")}
     choice, problem = read_choice(tmp_path, open_bundle(bundle_path()))
     assert problem is None
-    assert choice == Placement(**report["chosen"])
+    chosen = report["chosen"]
+    assert choice == Placement(chosen["picture"], chosen["text"], f32=frozenset(chosen["gpu_f32"]))

@@ -222,7 +222,7 @@ class Compiler:
         Without `fused_attention` a GPU computes attention as matmul, softmax, matmul. The one kernel that OpenVINO
         2026.4 makes of some graphs (heads of 64, scores that are not divided) reads past the end of keys whose batch
         is 1 when that of the queries is more, as for beams, choices and questions about one picture: only the first
-        row is right. The golden sample has but one.
+        row is right.
         """
         chosen = self._properties | self._of_parts(gpu_f32=gpu_f32, fused_attention=fused_attention)
         try:

@@ -46,7 +46,9 @@ def hook_model() -> None:
 
         def compile_model(self, model: Any, name: str, properties: dict[str, Any]) -> Any:
             misbehave("compile", name)
-            return real_core.compile_model(model, "CPU", properties)
+            # The CPU plugin refuses what only the GPU plugin knows.
+            shared = {key: value for key, value in properties.items() if not key.startswith("GPU_")}
+            return real_core.compile_model(model, "CPU", shared)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(real_core, name)

@@ -49,10 +49,9 @@ from edge_app.scheduler import Scheduler
 from edge_app.settings import Config
 from edge_app.state import state_folder
 from edge_app.store.store import Store
-from edge_app.trial_load import TUNER_MODULE
+from edge_app.trial_load import MODEL_MODULE, TUNER_MODULE
 from edge_app.tuner import Tuner
 
-MODEL_MODULE = "edge_app.model.worker"
 TURN_S = 0.25  # longest wait for an event
 TURN_EVENTS = 64  # events that one commit, and so one wait for the disk, may serve
 CHECK_S = 0.1  # cameras, watchdog and the rest of the house are looked after this often

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_app.errors import BundleError, DeviceError
 from edge_app.model.encoder import Encoding
-from edge_app.model.manifest import Golden, GoldenText, ImageSpec, Task
+from edge_app.model.manifest import Golden, GoldenText, ImageSpec, Manifest, Task
 from edge_app.model.vlm import VisionLanguageModel
 
 QUESTION = "what is in the picture?"
@@ -79,8 +79,7 @@ def verify(model: VisionLanguageModel, encoding: Encoding | None = None) -> floa
         )
     encoding = encoding or encode_golden(model)
     worst = 0.0
-    for task, rows in _checked(model):
-        expected = golden.texts[task]
+    for task, expected, rows in _checks(model.manifest, golden):
         logits = model.logits(task, encoding, expected.question, expected.token_ids, rows=rows)
         actual = np.take_along_axis(logits, np.array(expected.top_ids), axis=-1)
         difference = float(np.abs(actual - np.array(expected.top_logits)).max()) / expected.logit_std
@@ -95,13 +94,12 @@ def verify(model: VisionLanguageModel, encoding: Encoding | None = None) -> floa
     return worst
 
 
-def _checked(model: VisionLanguageModel) -> Iterator[tuple[Task, int]]:
-    """Yield each task with the sequences of a batch to check it with: one, and two where it is used with more.
+def _checks(manifest: Manifest, golden: Golden) -> Iterator[tuple[Task, GoldenText, int]]:
+    """Yield each record with the sequences to check it with: one, and a batch of two where the task is used with more.
 
     A kernel may be right for one sequence and wrong for all but the first of a batch: OpenVINO's fused attention is.
     """
-    assert model.manifest.golden is not None  # `verify` has looked
-    for task in model.manifest.golden.texts:
-        yield task, 1
-        if task == "vqa" or model.manifest.generation[task].beams > 1:
-            yield task, 2
+    for task, expected in golden.texts.items():
+        yield task, expected, 1
+        if task == "vqa" or manifest.generation[task].beams > 1:
+            yield task, expected, 2

@@ -28,6 +28,14 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
+def closed_program(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run this test with a Python that no other user may run, as a developer's in a home."""
+    (open_folder / "home").mkdir(0o700)
+    (open_folder / "home" / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", f"{open_folder}/home/python")
+
+
+@pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A root with the unit installed and enabled."""
     folder = tmp_path / "usr/local/lib/systemd/system"

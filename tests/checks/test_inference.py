@@ -63,12 +63,9 @@ def test_own_eyes_are_named_as_such(bundle: Path) -> None:
 
 
 def test_program_that_the_service_may_not_run_is_tried_as_who_asks(
-    bundle: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, closed_program: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A developer's Python in a home: what was found tells nothing of the service's rights, and is no `ok`."""
-    (open_folder / "home").mkdir(0o700)
-    (open_folder / "home" / "python").symlink_to(sys.executable)
-    monkeypatch.setattr(sys, "executable", f"{open_folder}/home/python")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{sysconfig.get_path('purelib')}")
     check = checked(bundle, Account("edge-app", 64_000, 64_000, frozenset({64_000})))
     assert check.status == "warn"

@@ -10,8 +10,9 @@ from pathlib import Path
 from edge_app.model.device import core
 
 LAYER = "libfakexe.so"
-SETTLED_S = 3.0  # without a build: what the plugin began in the background has ended
-SETTLE_LIMIT_S = 600.0
+SETTLE_S = 3.0  # without a build and without work: what the plugin has begun in the background has ended
+IDLE_CPU_S = 0.1  # that this process takes meanwhile, at most; a build takes all it gets, on a busy machine, too
+SETTLE_LIMIT_S = 900.0
 
 
 def why_not() -> str | None:
@@ -24,8 +25,14 @@ def why_not() -> str | None:
 
 
 def counters() -> dict[str, int]:
-    """Return what the layer has counted in this process since its start; tests/gpu/layer/counters.c has the names."""
-    layer = ctypes.CDLL(os.environ["OPENCL_LAYERS"])
+    """Return what the layer has counted in this process since its start; nothing on a machine without it.
+
+    tests/gpu/layer/counters.c has the names.
+    """
+    path = os.environ.get("OPENCL_LAYERS")
+    if path is None:
+        return {}
+    layer = ctypes.CDLL(path)
     layer.fakexe_counter_names.restype = ctypes.c_char_p
     names = layer.fakexe_counter_names().decode("ascii").split()
     values = (ctypes.c_uint64 * len(names))()
@@ -34,14 +41,16 @@ def counters() -> dict[str, int]:
 
 
 def settled() -> dict[str, int]:
-    """Return the counters once nothing has been built for a while; AssertionError if building never ends."""
-    found, since_s = counters(), time.monotonic()
-    end_s = since_s + SETTLE_LIMIT_S
-    while time.monotonic() - since_s < SETTLED_S:
-        assert time.monotonic() < end_s, f"the plugin still builds after {SETTLE_LIMIT_S:g} s"
-        time.sleep(0.1)
+    """Return the counters once nothing is built any more; TimeoutError if building never ends."""
+    now = counters()
+    if not now:
+        return now
+    deadline_s = time.monotonic() + SETTLE_LIMIT_S
+    while time.monotonic() < deadline_s:
+        before, spent_s = now, time.process_time()
+        time.sleep(SETTLE_S)
         now = counters()
-        if (now["builds_source"], now["builds_binary"]) != (found["builds_source"], found["builds_binary"]):
-            since_s = time.monotonic()
-        found = now
-    return found
+        built = sum(now[name] - before[name] for name in ("builds_source", "builds_binary"))
+        if built == 0 and time.process_time() - spent_s < IDLE_CPU_S:
+            return now
+    raise TimeoutError(f"The device was still building after {SETTLE_LIMIT_S:g} s.")

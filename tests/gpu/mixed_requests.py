@@ -8,7 +8,6 @@ Under the emulated GPU it tells programs and launches, too. `--shapes` overrides
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import statistics
@@ -32,42 +31,11 @@ from edge_app.model.loading import load_models
 from edge_app.model.manifest import TextSpec
 from edge_app.model.shapes import FREE, Shapes, coarse, fine, shapes_for
 from edge_app.model.vlm import VisionLanguageModel
+from tests.gpu.emulation import counters, settled
 
-# Of fakexe_counters(), in its order.
-NAMES = ("sources", "binaries", "builds_source", "builds_binary", "failures", "kernels", "launches", "build_us",
-         "source_bytes", "usm_allocs", "usm_frees", "usm_live", "usm_peak")  # fmt: skip
-SETTLE_S = 3.0  # without a build and without work: what the plugin has begun in the background has ended
-IDLE_CPU_S = 0.1  # that this process takes meanwhile, at most; a build takes all it gets, on a busy machine, too
-SETTLE_LIMIT_S = 900.0
 WORDS = ("is", "there", "a", "red", "green", "blue", "circle", "square", "the", "on", "left", "right", "of", "what",
          "how", "many", "objects", "are", "and", "ring", "star")  # fmt: skip
 PICTURES = 12
-
-
-def counters() -> dict[str, int]:
-    """What the emulated GPU has counted; nothing on a machine without it."""
-    layer = os.environ.get("OPENCL_LAYERS")
-    if layer is None:
-        return {}
-    values = (ctypes.c_uint64 * len(NAMES))()
-    ctypes.CDLL(layer).fakexe_counters(values, len(NAMES))
-    return dict(zip(NAMES, values, strict=True))
-
-
-def settle() -> dict[str, int]:
-    """Wait until nothing is built any more."""
-    now = counters()
-    if not now:
-        return now
-    deadline_s = time.monotonic() + SETTLE_LIMIT_S
-    while time.monotonic() < deadline_s:
-        before, spent_s = now, time.process_time()
-        time.sleep(SETTLE_S)
-        now = counters()
-        built = sum(now[name] - before[name] for name in ("builds_source", "builds_binary"))
-        if built == 0 and time.process_time() - spent_s < IDLE_CPU_S:
-            return now
-    raise TimeoutError(f"The device was still building after {SETTLE_LIMIT_S:g} s.")
 
 
 def rss_mb() -> float:
@@ -142,14 +110,14 @@ def phase(work: Callable[[], object]) -> dict[str, float]:
     before, began = counters(), time.monotonic()
     work()
     spent_s = time.monotonic() - began
-    return {**grown(settle(), before), "spent_s": round(spent_s, 1), "rss_mb": rss_mb()}
+    return {**grown(settled(), before), "spent_s": round(spent_s, 1), "rss_mb": rss_mb()}
 
 
 def warm(chores: Chores) -> None:
     """Do all that the process does in idle moments, without the moments."""
     while chores.has_shapes:
         chores.do_next()
-    settle()
+    settled()
     chores.list_compiled()
 
 

@@ -12,7 +12,8 @@ import pytest
 from edge_app.demo.service import bundle_path
 from edge_app.model.chores import Chores
 from edge_app.model.loading import LoadedModels
-from tests.gpu.mixed_requests import Requests, rss_mb, settle, warm
+from tests.gpu.emulation import settled
+from tests.gpu.mixed_requests import Requests, rss_mb, warm
 
 SHORT, FULL = 100, 2000  # requests
 GROWTH_MB = 48  # what Python and malloc may take beside; a program that is built takes 10 to 57 MB
@@ -30,12 +31,12 @@ def test_requests_of_all_lengths_build_nothing(warmed: LoadedModels, request: py
     requests = Requests(warmed.models[0])
     for _ in range(20):  # malloc takes its share
         requests.next()
-    before, before_mb = settle(), rss_mb()
+    before, before_mb = settled(), rss_mb()
     for _ in range(FULL if request.config.getoption("--full") else SHORT):
         requests.next()
-    after = settle()
-    built = {name: after[name] - before[name] for name in ("builds_source", "builds_binary", "failures")}
-    assert built == {"builds_source": 0, "builds_binary": 0, "failures": 0}
+    after = settled()
+    built = {name: after[name] - before[name] for name in ("builds_source", "builds_binary", "build_failures")}
+    assert built == {"builds_source": 0, "builds_binary": 0, "build_failures": 0}
     assert rss_mb() - before_mb < GROWTH_MB
 
 

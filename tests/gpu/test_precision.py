@@ -10,17 +10,12 @@ import pytest
 
 from edge_app.model.bundle import Bundle, open_bundle
 from edge_app.model.choice import read_choice, write_choice
-from edge_app.model.device import core
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.placement import Placement
 from edge_app.model.tune import tune
 from export.__main__ import main
 from export.bundle import write_manifest
 from tests.checkpoints import save_overflowing
-
-pytestmark = pytest.mark.skipif(
-    "GPU" not in core().available_devices, reason="OpenVINO finds no GPU here, not even an emulated one"
-)
 
 Picture = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 

@@ -5,9 +5,7 @@ The heads are 64 wide, as BLIP-base's: for narrower ones OpenVINO has no fused a
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,12 @@ from openvino import opset13 as ops
 from transformers import BlipForQuestionAnswering
 
 from edge_app.model.bundle import Bundle, open_bundle
-from edge_app.model.device import Compiler, core
+from edge_app.model.device import Compiler
 from export.__main__ import main
 from tests.checkpoints import SMALL, save_checkpoint
-
-pytestmark = pytest.mark.skipif(
-    "GPU" not in core().available_devices, reason="OpenVINO finds no GPU here, not even an emulated one"
-)
+from tests.gpu.emulation import counters
 
 PAST, SEEN = 32, 7
-LAUNCHES = 6  # place of the counter among those of the emulated GPU's layer
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +55,6 @@ def inputs(bundle: Bundle, *, batch: int, memories: int, tokens: int, memory: in
     return found
 
 
-def launches() -> int:
-    """Kernels that the emulated GPU has run so far."""
-    counters = (ctypes.c_uint64 * (LAUNCHES + 1))()
-    ctypes.CDLL(os.environ["OPENCL_LAYERS"]).fakexe_counters(counters, len(counters))
-    return int(counters[LAUNCHES])
-
-
 def test_every_row_of_a_batch_is_right(bundle: Bundle, tmp_path: Path) -> None:
     """Beams, choices and questions share one memory of the picture; the golden sample has but one row."""
     cpu = Compiler("CPU").compile(bundle, "decoder")
@@ -97,11 +84,10 @@ def test_attention_that_is_fused_already_is_right_for_every_row() -> None:
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
-@pytest.mark.skipif("OPENCL_LAYERS" not in os.environ, reason="kernels are counted by the emulated GPU's layer alone")
 def test_a_token_takes_21_kernels_a_layer_and_7_besides(bundle: Bundle, tmp_path: Path) -> None:
     """259 for the 12 layers of BLIP-base; as exported they are 359."""
     gpu = Compiler("GPU", cache_dir=tmp_path).compile(bundle, "decoder", halves=True)
     gpu.run(inputs(bundle, batch=1, memories=1, tokens=1, memory=65))
-    before = launches()
+    before = counters()["launches"]
     gpu.infer()
-    assert launches() - before <= 21 * bundle.manifest.text.layers + 7
+    assert counters()["launches"] - before <= 21 * bundle.manifest.text.layers + 7

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from edge_app.demo.service import bundle_path
 from edge_app.model.bundle import open_bundle
-from edge_app.model.device import Compiler, Graph
+from edge_app.model.device import Compiler, Shape
 from edge_app.model.encoder import Encoding
 from edge_app.model.manifest import Generation, TextSpec
 from edge_app.model.result import Text
 from edge_app.model.shapes import FREE, Shapes, coarse, fine, shapes_for
 from edge_app.model.vlm import VisionLanguageModel
+from tests.model.conftest import shapes_run
 
 Picture = NDArray[np.uint8]
 Pair = tuple[tuple[VisionLanguageModel, Encoding], tuple[VisionLanguageModel, Encoding]]
@@ -117,17 +118,9 @@ def test_logits_of_any_tokens(data: st.DataObject, pair: Pair) -> None:
         np.testing.assert_allclose(rounded.logits(task, seen, "is it red", ids), expected, atol=1e-3)
 
 
-def test_only_shapes_of_the_closed_set_are_run(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_shapes_of_the_closed_set_are_run(pair: Pair, ran: set[tuple[str, Shape]]) -> None:
     """Questions of every length in batches of every size, beams, choices, prompts, drafts."""
     (model, encoding), _ = pair
-    ran: dict[str, set[tuple[int, ...]]] = {}
-
-    def noted(graph: Graph) -> None:
-        ran.setdefault(graph.role, set()).add(graph.bound_shapes().get("tokens", ()))
-        infer(graph)
-
-    infer = Graph.infer
-    monkeypatch.setattr(Graph, "infer", noted)
     short = Generation(max_new_tokens=2)
     for count in range(1, 18):
         model.answers(
@@ -137,10 +130,10 @@ def test_only_shapes_of_the_closed_set_are_run(pair: Pair, monkeypatch: pytest.M
         model.caption(encoding, draft=[model.manifest.tokens.start] * count * 3)
         model.caption(encoding, prompt="dog " * count, options=Generation(max_new_tokens=2, beams=min(count, 16)))
     shapes = model.shapes
-    assert ran["decoder"] <= {(batch, width) for batch in shapes.batches for width in shapes.passes}
+    assert shapes_run(ran, "decoder") <= {(batch, width) for batch in shapes.batches for width in shapes.passes}
     alone = {(1, width) for width in shapes.questions}
     together = {(batch, width) for batch in shapes.batches[1:] for width in shapes.batched_questions}
-    assert ran["question_encoder"] <= alone | together
+    assert shapes_run(ran, "question_encoder") <= alone | together
 
 
 @pytest.mark.parametrize(

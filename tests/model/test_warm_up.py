@@ -11,31 +11,18 @@ from edge_app.demo.service import bundle_path
 from edge_app.model import chores, vlm
 from edge_app.model.chores import Chores
 from edge_app.model.compiled_cache import HASHES_NAME
-from edge_app.model.device import Graph, Shape
+from edge_app.model.device import Shape
 from edge_app.model.loading import LoadedModels, load_models
 from edge_app.model.shapes import coarse
 from edge_app.model.warm_up import first_steps, idle_steps, warm_up
 from tests.gpu.mixed_requests import Requests
+from tests.model.conftest import shapes_run
 
 
 @pytest.fixture
 def rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU rounds up as a GPU does."""
     monkeypatch.setattr(vlm, "shapes_for", lambda *given: coarse(given[1]))
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, Shape]]:
-    """Grows by the shape of the tokens of every run."""
-    shapes: set[tuple[str, Shape]] = set()
-    infer = Graph.infer
-
-    def noted(graph: Graph) -> None:
-        shapes.add((graph.role, graph.bound_shapes().get("tokens", ())))
-        infer(graph)
-
-    monkeypatch.setattr(Graph, "infer", noted)
-    return shapes
 
 
 def load(cache_dir: Path | None = None) -> LoadedModels:
@@ -58,9 +45,9 @@ def test_all_shapes_are_run_before_they_are_asked_for(rounding: None, ran: set[t
 def test_what_most_requests_need_is_run_before_ready(rounding: None, ran: set[tuple[str, Shape]]) -> None:
     """One caption, its draft, one question, the batch of the golden sample; nothing of it is left for idle moments."""
     (model,) = load().models
-    decoder = {shape for role, shape in ran if role == "decoder"}
+    decoder = shapes_run(ran, "decoder")
     assert {(1, 1), (1, 8), (1, 16)} <= decoder
-    assert {shape for role, shape in ran if role == "question_encoder"} == {(1, 8), (1, 16), (2, 16)}
+    assert shapes_run(ran, "question_encoder") == {(1, 8), (1, 16), (2, 16)}
     assert not set(first_steps(model)) & set(idle_steps(model))
 
 
@@ -105,7 +92,7 @@ def test_a_bundle_for_captions_alone_has_steps_of_captions(
     work = Chores(models)
     while work.has_shapes:
         work.do_next()
-    assert {shape for role, shape in ran if role == "decoder"} == {(1, 1), (1, 8), (1, 16), (1, 32)}
+    assert shapes_run(ran, "decoder") == {(1, 1), (1, 8), (1, 16), (1, 32)}
 
 
 def test_beams_have_their_shapes_run_before_ready(
@@ -121,7 +108,7 @@ def test_beams_have_their_shapes_run_before_ready(
     assert encoding is not None
     warm_up(model, encoding)
     warmed = set(ran)
-    assert {(4, 1), (4, 8)} <= {shape for role, shape in warmed if role == "decoder"}
+    assert {(4, 1), (4, 8)} <= shapes_run(warmed, "decoder")
     model.caption(encoding)
     model.answer(encoding, "is there a red circle?")
     assert ran == warmed
